@@ -1,0 +1,31 @@
+"""Errors a user can act on: each names the value, what was expected and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TradeoffError(Exception):
+    """Base of every error that this project raises on bad input; the program shows it in one line, exit code 2."""
+
+
+class UnknownName(TradeoffError, ValueError):
+    """An environment, method or channel that does not exist; suggests near matches."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(known)
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        way_out = f"did you mean {', '.join(near)}?" if near else hint or f"known: {', '.join(known[:12])}"
+        super().__init__(f"unknown {kind} {name!r}; {way_out}")
+
+
+class MissingExtra(TradeoffError, ImportError):
+    """A package that only some environments or outputs need is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs the package {package}, not installed here; pip install 'tradeoff-rl[{extra}]'")
+
+
+class NumericalTrouble(TradeoffError, ArithmeticError):
+    """A NaN or infinite reward, action or loss; names environment, step and channel."""
