@@ -1,0 +1,57 @@
+"""Gradient estimators: which parameters to sample at, and how batches become one ascent direction.
+
+An estimator may sample anywhere (extrapolated or interpolated parameters), ask for several batches, each under a role
+of its own, and remember earlier gradients. If it asks for a role named "returns", that batch alone estimates the returns
+which the scalarizer reads (separate batches for weights and gradient keep the product unbiased).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from engine.trajectories import Batch
+
+Oracle = Callable[[Tensor, Batch], Tensor]  # (theta [P, G, D], batch) -> surrogate gradient [P, G, D] at theta
+RETURNS = "returns"
+
+
+class Estimator(Protocol):
+    """What a gradient estimator must offer."""
+
+    def plan(self, theta: Tensor) -> dict[str, Tensor]:
+        """Role -> parameters [P, G, D] to sample a batch at, in this order."""
+        ...
+
+    def gradient(self, theta: Tensor, batches: dict[str, Batch], oracle: Oracle) -> Tensor:
+        """Ascent direction [P, G, D] at theta from the batches (or minibatches) of the roles."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on exactly."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s answer."""
+        ...
+
+
+class Plain:
+    """One batch at the current parameters, no memory."""
+
+    def plan(self, theta: Tensor) -> dict[str, Tensor]:
+        """See Estimator.plan."""
+        return {"current": theta}
+
+    def gradient(self, theta: Tensor, batches: dict[str, Batch], oracle: Oracle) -> Tensor:
+        """See Estimator.gradient."""
+        return oracle(theta, batches["current"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """No memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """No memory."""

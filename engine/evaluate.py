@@ -1,0 +1,95 @@
+"""Scores of a population: whole episodes from fresh seeds, all policies at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from engine.actor_critic import ActorCritic
+from engine.guards import check_finite
+from engine.learner import Population
+from envs.errors import TradeoffError
+from envs.protocol import VectorEnv
+
+AT_ONCE = 1024  # environments stepped together; beyond this, memory grows and speed does not
+PATIENCE = 100_000  # steps after which an episode is taken to never end
+
+
+class Scores(NamedTuple):
+    """What an evaluation found."""
+
+    returns: Tensor  # [P, E, m + k] discounted return of each episode, float64
+    lengths: Tensor  # [P, E] steps of each episode
+    steps: int  # real environment steps that it took
+
+    @property
+    def mean(self) -> Tensor:
+        """[P, m + k]."""
+        return self.returns.mean(1)
+
+    @property
+    def error(self) -> Tensor:
+        """Standard error of the mean [P, m + k]; zero for a single episode, where it is unknown."""
+        episodes = self.returns.shape[1]
+        return self.returns.std(1) / episodes**0.5 if episodes > 1 else torch.zeros_like(self.mean)
+
+
+def evaluate(
+    make_env: Callable[[int, int], VectorEnv],
+    model: ActorCritic,
+    population: Population,
+    *,
+    episodes: int,
+    discount: float,
+    seed: int,
+    deterministic: bool = True,
+) -> Scores:
+    """Play `episodes` episodes with each policy.
+
+    Args:
+        make_env: (num_envs, seed) -> environment; closed after use.
+        discount: of the returns [1].
+        seed: of environments and of sampled actions; episode e of every policy starts from the same seed.
+        deterministic: play each distribution's mode instead of sampling.
+    """
+    chunk = max(1, AT_ONCE // episodes)
+    parts = [population[list(range(i, min(i + chunk, len(population))))] for i in range(0, len(population), chunk)]
+    scores = []
+    for part in parts:
+        env = make_env(len(part) * episodes, seed)
+        try:
+            scores.append(_play(env, model, part, episodes, discount, seed, deterministic))
+        finally:
+            env.close()
+    return Scores(torch.cat([s.returns for s in scores]), torch.cat([s.lengths for s in scores]), sum(s.steps for s in scores))
+
+
+@torch.no_grad()
+def _play(
+    env: VectorEnv, model: ActorCritic, people: Population, episodes: int, discount: float, seed: int, deterministic: bool
+) -> Scores:
+    size = (len(people), episodes)
+    observation = env.reset([seed + e for _ in range(len(people)) for e in range(episodes)])
+    generator = Generator(env.device).manual_seed(seed)
+    head, actor = model.head, model.actor(people.theta)
+    returns = torch.zeros(*size, model.channels, dtype=torch.float64, device=env.device)
+    alive = torch.ones(size, dtype=torch.bool, device=env.device)
+    lengths = torch.zeros(size, dtype=torch.int64, device=env.device)
+    factor, steps = 1.0, 0
+    while alive.any():
+        inputs = model.inputs(observation.unflatten(0, size), people.observations, observation.new_zeros(*size, 0))
+        out, extra = model.outputs(actor, inputs)
+        action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))
+        observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))
+        channels = torch.cat([reward, cost], -1).unflatten(0, size)
+        returns += torch.where(alive.unsqueeze(-1), factor * channels, 0.0)
+        lengths += alive
+        alive &= ~(terminated | truncated).unflatten(0, size)
+        factor, steps = factor * discount, steps + env.num_envs
+        if steps > PATIENCE * env.num_envs:
+            raise TradeoffError(f"an episode of {env.spec.id} has not ended in {PATIENCE} steps; set a horizon")
+    check_finite("return", returns.unsqueeze(0), (*env.spec.objectives, *env.spec.costs))
+    return Scores(returns, lengths, steps)

@@ -1,0 +1,57 @@
+"""What a network sees of an observation.
+
+Observations that are small whole numbers (a cell, a level, a flag) are coded one-hot, so that a network need not learn
+that cell 7 is unlike cell 8; everything else goes in as numbers and is normalised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+WIDEST = 512  # inputs; beyond this a one-hot code costs more than it helps
+
+
+@dataclass(frozen=True)
+class Features:
+    """The coding of one observation space: one-hot where `choices` is given, plain numbers otherwise."""
+
+    numbers: int  # d, length of an observation
+    lowest: tuple[int, ...] = ()  # smallest value of each number, where one-hot
+    choices: tuple[int, ...] = ()  # how many values each number has, where one-hot
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether the code is one-hot (and needs no normaliser)."""
+        return bool(self.choices)
+
+    @property
+    def width(self) -> int:
+        """Number of network inputs."""
+        return sum(self.choices) if self.one_hot else self.numbers
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Code observations [..., d] as features [..., width], float32."""
+        if not self.one_hot:
+            return observation.float()
+        offset = torch.tensor(np.cumsum((0, *self.choices[:-1])) - np.array(self.lowest), device=observation.device)
+        code = torch.zeros(*observation.shape[:-1], self.width, device=observation.device)
+        return code.scatter_(-1, observation.long() + offset, 1.0)
+
+
+def make_features(space: spaces.Space) -> Features:
+    """Pick the code for an observation space as an environment shows it (already flattened)."""
+    if isinstance(space, spaces.Discrete):
+        return Features(1, (int(space.start),), (int(space.n),))
+    if isinstance(space, spaces.MultiDiscrete):
+        return Features(len(space.nvec), (0,) * len(space.nvec), tuple(int(n) for n in space.nvec))
+    numbers = int(np.prod(space.shape or (1,)))
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.integer):
+        low, high = space.low.astype(np.int64).ravel(), space.high.astype(np.int64).ravel()
+        if (high - low + 1).sum() <= WIDEST:
+            return Features(numbers, tuple(low.tolist()), tuple((high - low + 1).tolist()))
+    return Features(numbers)

@@ -1,0 +1,216 @@
+"""The one learner: collect, estimate, weigh, climb, remember. Every method is a choice of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from engine.actor_critic import ACTOR, ActorCritic
+from engine.estimators import RETURNS, Estimator, Plain
+from engine.guards import check_parameters
+from engine.normalisers import Moments, fresh_moments, scale_of, update_moments
+from engine.returns import gae
+from engine.rollout import EpisodeReturns, Source
+from engine.scalarizers import Scalarizer
+from engine.surrogates import Surrogate, ppo_clip
+from engine.trajectories import Batch, Trajectories, fold, minibatches
+from engine.updates import Adam, Update, clip_norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """Proximal policy optimisation with vector critics; the defaults suit continuous control."""
+
+    rollout_steps: int = 512  # steps per environment and iteration
+    environments: int = 4  # environments per policy
+    epochs: int = 10  # passes over the samples of an iteration
+    minibatches: int = 32  # parts of the samples per pass
+    learning_rate: float = 3e-4  # of actors and critics
+    anneal: bool = False  # let the learning rate fall to zero linearly over the run
+    gamma: float = 0.995  # discount of the critics
+    gae_lambda: float = 0.95  # bias-variance trade of the advantages, in [0, 1]
+    clip: float = 0.2  # half-width of the trusted interval of probability ratios, in (0, 1)
+    entropy: float = 0.0  # weight of the entropy bonus [normalised advantage / nat]
+    critic: float = 0.5  # weight of the critics' squared error
+    max_norm: float = 0.5  # longest gradient per policy
+    hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
+    normalise: bool = True  # normalise observations (those that are numbers) by their running moments
+    squash: bool = False  # squash Gaussian actions by tanh instead of clamping them
+
+    def __post_init__(self) -> None:
+        for name in ("rollout_steps", "environments", "epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "max_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("entropy", "critic"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.clip < 1:
+            raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
+        if self.rollout_steps * self.environments < self.minibatches:
+            raise ValueError(
+                f"{self.rollout_steps} steps x {self.environments} environments give fewer samples than "
+                f"{self.minibatches} minibatches"
+            )
+
+
+@dataclass
+class Population:
+    """What belongs to each of P policies, and travels with it into archives and files."""
+
+    theta: Tensor  # [P, 2, D] actors and critics
+    observations: Moments  # of the observations [P, d]
+    returns: Moments  # of the critics' targets [P, m + k]
+
+    def __getitem__(self, index: Tensor | list[int]) -> Population:
+        """A copy of the chosen rows, in the order of the index (rows may repeat)."""
+        rows = (Moments(*(x[index].clone() for x in moments)) for moments in (self.observations, self.returns))
+        return Population(self.theta[index].clone(), *rows)
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors."""
+        return {"theta": self.theta, "observations": tuple(self.observations), "returns": tuple(self.returns)}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Population:
+        """The inverse of `state_dict`."""
+        return Population(state["theta"], Moments(*state["observations"]), Moments(*state["returns"]))
+
+
+def fresh_population(model: ActorCritic, policies: int, generator: Generator) -> Population:
+    """P policies that have seen nothing."""
+    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
+    return Population(model.init(policies, generator).to(generator.device), *moments)
+
+
+class Learner:
+    """Trains a population. One call of `iterate` is one turn of the loop."""
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        source: Source,
+        population: Population,
+        scalarizer: Scalarizer,
+        config: LearnerConfig,
+        generator: Generator,
+        *,
+        discount: float,
+        surrogate: Surrogate | None = None,
+        estimator: Estimator | None = None,
+        update: Update | None = None,
+        critic_update: Update | None = None,
+    ) -> None:
+        """discount: of the returns that the scalarizer reads. Without `critic_update` one update moves both networks."""
+        self.model, self.source, self.population, self.scalarizer = model, source, population, scalarizer
+        self.config, self.generator = config, generator
+        self.surrogate = surrogate or ppo_clip(config.clip)
+        self.estimator = estimator or Plain()
+        self.updates = [update or Adam(config.learning_rate)] + ([critic_update] if critic_update else [])
+        self.update_states = [u.init(part) for u, part in zip(self.updates, self._parts(population.theta), strict=True)]
+        self.episodes = EpisodeReturns(discount)
+
+    def iterate(self, rate: float = 1.0) -> dict[str, Tensor]:
+        """One turn. rate: multiplies the learning rates. Returns what a logger may want, per policy."""
+        data = {role: self._collect(theta) for role, theta in self.estimator.plan(self.population.theta).items()}
+        read = [data[RETURNS]] if RETURNS in data else list(data.values())
+        returns = [self.episodes.update(trajectories) for trajectories in read][-1]
+        weights = self.scalarizer.weights(returns)
+        batches = {role: self.prepare(trajectories, weights) for role, trajectories in data.items()}
+        objective = self._climb(batches, rate)
+        self.scalarizer.update(returns)
+        for trajectories in data.values():
+            self._remember(trajectories)
+        check_parameters(self.population.theta)
+        return {"returns": returns, "weights": weights, "objective": objective}
+
+    def _collect(self, theta: Tensor) -> Trajectories:
+        return self.source.collect(self.model, theta, self.population.observations, self.generator)
+
+    @torch.no_grad()
+    def prepare(self, data: Trajectories, weights: Tensor) -> Batch:
+        """Advantages per channel and weighted, and critics' targets; moves the return normaliser.
+
+        Weights act in the channels' own units; only their weighted sum is normalised, per policy, so that step sizes
+        mean the same everywhere.
+        """
+        people, model = self.population, self.model
+        inputs = fold(model.inputs(data.observation, people.observations, data.context))
+        successors = fold(model.inputs(data.next_observation, people.observations, data.context))
+        values = model.values(people.theta, torch.cat([inputs, successors], 1), people.returns)
+        value, next_value = (v.unflatten(1, (len(data.reward), -1)).movedim(1, 0) for v in values.chunk(2, 1))
+        ends = data.terminated, data.truncated
+        advantages = gae(data.channels, value, next_value, *ends, self.config.gamma, self.config.gae_lambda)
+        target = self._normalised(advantages + value)
+        advantages = fold(advantages)
+        weighted = (advantages * weights.unsqueeze(1)).sum(-1)
+        spread, centre = torch.std_mean(weighted, 1, keepdim=True)
+        weighted = (weighted - centre) / (spread + 1e-8)
+        return Batch(inputs, fold(data.action), fold(data.log_prob), advantages, weighted, fold(target))
+
+    def _normalised(self, target: Tensor) -> Tensor:
+        people, old = self.population, self.population.returns
+        people.returns = update_moments(old, target)
+        self.model.keep_values(people.theta, old, people.returns)
+        return (target - people.returns.mean.float().unsqueeze(1)) / scale_of(people.returns).float().unsqueeze(1)
+
+    def _climb(self, batches: dict[str, Batch], rate: float) -> Tensor:
+        config, theta, objectives = self.config, self.population.theta, []
+        oracle = self._oracle(objectives)
+        parts = {r: minibatches(b, config.epochs, config.minibatches, self.generator) for r, b in batches.items()}
+        for step in zip(*parts.values(), strict=True):
+            gradient = self.estimator.gradient(theta, dict(zip(parts, step, strict=True)), oracle)
+            gradient = clip_norm(gradient, config.max_norm)
+            for i, (part, slope) in enumerate(zip(self._parts(theta), self._parts(gradient), strict=True)):
+                self.updates[i].step(part, slope, self.update_states[i], rate)
+        return torch.stack(objectives).mean(0)
+
+    def _oracle(self, objectives: list[Tensor]) -> Any:
+        config = self.config
+
+        def oracle(theta: Tensor, batch: Batch) -> Tensor:
+            gradient, value = self.model.gradient(theta, batch, self.surrogate, config.entropy, config.critic)
+            objectives.append(value)
+            return gradient
+
+        return oracle
+
+    def _parts(self, theta: Tensor) -> list[Tensor]:
+        """theta whole, or actors and critics apart where they move by different rules."""
+        return [theta] if len(self.updates) == 1 else [theta[:, : ACTOR + 1], theta[:, ACTOR + 1 :]]
+
+    def _remember(self, data: Trajectories) -> None:
+        if self.config.normalise and not self.model.features.one_hot:
+            self.population.observations = update_moments(self.population.observations, data.observation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next `iterate` depends on, the generator aside (the run owns it)."""
+        return {
+            "population": self.population.state_dict(),
+            "updates": self.update_states,
+            "episodes": self.episodes.carry,
+            "source": self.source.state_dict(),
+            "scalarizer": self.scalarizer.state_dict(),
+            "estimator": self.estimator.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from `state_dict`'s answer."""
+        self.population = Population.from_state(state["population"])
+        self.update_states, self.episodes.carry = state["updates"], state["episodes"]
+        self.source.load_state_dict(state["source"])
+        self.scalarizer.load_state_dict(state["scalarizer"])
+        self.estimator.load_state_dict(state["estimator"])

@@ -1,0 +1,100 @@
+"""Stacks of K small networks that share nothing and run as one batched program.
+
+The parameters of a stack are one tensor `theta [K, D]`: a row per network. Rows can be copied, averaged, saved, stepped
+along and measured without knowing what is inside, which is what estimators, updates and archives need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod, sqrt
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+
+class Layers(NamedTuple):
+    """Views into `theta [K, D]`."""
+
+    weights: list[Tensor]  # [K, inputs, outputs] per layer
+    biases: list[Tensor]  # [K, 1, outputs] per layer
+    extra: Tensor  # [K, E] parameters that no layer uses
+
+
+@dataclass(frozen=True)
+class StackedMLP:
+    """K multilayer perceptrons with tanh between the layers, and E free parameters beside them.
+
+    The backward pass is written out: for networks this small, recording a graph costs more than the arithmetic (a
+    17-64-64 minibatch step takes 235 us so, 520 us through autograd). `forward` stays differentiable by autograd all
+    the same, for whoever needs second derivatives.
+    """
+
+    sizes: tuple[int, ...]  # numbers of units: inputs, hidden ..., outputs
+    extras: int = 0  # E, for example the log standard deviations of a Gaussian
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Shape of each piece of a row of theta: weight, bias, weight, bias, ..., extra."""
+        layers = [shape for i, o in pairwise(self.sizes) for shape in ((i, o), (1, o))]
+        return [*layers, (1, self.extras)]
+
+    @property
+    def parameters(self) -> int:
+        """D, the length of a row of theta."""
+        return sum(prod(shape) for shape in self.shapes)
+
+    def init(self, count: int, generator: Generator, gain_out: float) -> Tensor:
+        """Orthogonal weights (gain sqrt 2, `gain_out` in the last layer), zero biases and extras. Returns [K, D]."""
+        theta = torch.zeros(count, self.parameters)
+        weights = self.layers(theta).weights
+        for weight in weights:
+            gain = gain_out if weight is weights[-1] else sqrt(2.0)
+            weight.copy_(gain * _orthogonal(weight.shape, generator))
+        return theta
+
+    def layers(self, theta: Tensor) -> Layers:
+        """Split theta [K, D] into its layers without copying."""
+        pieces = theta.split([prod(shape) for shape in self.shapes], dim=-1)
+        shaped = [piece.unflatten(-1, shape) for piece, shape in zip(pieces[:-1], self.shapes[:-1], strict=True)]
+        return Layers(shaped[0::2], shaped[1::2], pieces[-1])
+
+    def forward(self, layers: Layers, x: Tensor) -> list[Tensor]:
+        """Run x [K, B, inputs]; returns the activations of every layer, x first, the outputs [K, B, outputs] last."""
+        tape = [x]
+        for weight, bias in zip(layers.weights, layers.biases, strict=True):
+            x = torch.baddbmm(bias, tape[-1], weight)
+            tape.append(x.tanh_() if weight is not layers.weights[-1] else x)
+        return tape
+
+    def backward(self, layers: Layers, tape: list[Tensor], out: Tensor, extra: Tensor) -> Tensor:
+        """Vector-Jacobian product.
+
+        Args:
+            layers: as given to `forward`.
+            tape: as returned by `forward`.
+            out: [K, B, outputs] gradient with respect to the outputs.
+            extra: [K, E] gradient with respect to the extras.
+
+        Returns: [K, D] gradient with respect to theta.
+        """
+        gradient = torch.empty(out.shape[0], self.parameters, dtype=out.dtype, device=out.device)
+        into = self.layers(gradient)
+        into.extra.copy_(extra)
+        for i in reversed(range(len(layers.weights))):
+            torch.bmm(tape[i].mT, out, out=into.weights[i])
+            torch.sum(out, 1, keepdim=True, out=into.biases[i])
+            if i:
+                out = torch.ops.aten.tanh_backward(out @ layers.weights[i].mT, tape[i])
+        return gradient
+
+
+def _orthogonal(shape: torch.Size, generator: Generator) -> Tensor:
+    """A batch [K, i, o] of matrices with orthonormal rows or columns, whichever are fewer."""
+    k, rows, columns = shape
+    tall = torch.randn(k, max(rows, columns), min(rows, columns), generator=generator)
+    q, r = torch.linalg.qr(tall)
+    q = q * torch.diagonal(r, dim1=-2, dim2=-1).sign().unsqueeze(-2)  # without the signs QR is not uniform
+    return q if rows >= columns else q.mT

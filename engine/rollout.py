@@ -1,0 +1,107 @@
+"""Where trajectories come from: rollouts of a population, and the returns of the episodes that end in them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from engine.actor_critic import ActorCritic
+from engine.guards import check_finite
+from engine.normalisers import Moments
+from engine.returns import accrued
+from engine.trajectories import Trajectories, fold
+from envs.protocol import VectorEnv
+
+
+class Source(Protocol):
+    """Whatever yields trajectories: rollouts, replay, recorded data."""
+
+    def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
+        """Trajectories of the policies theta [P, 2, D]."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on exactly."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s answer."""
+        ...
+
+
+class Rollout:
+    """Steps a population in its environments, `steps` at a time; episodes go on from one call to the next."""
+
+    def __init__(self, env: VectorEnv, policies: int, steps: int) -> None:
+        """env: N = policies * B environments, environment p * B + b belongs to policy p."""
+        self.env, self.policies, self.steps = env, policies, steps
+        self.restart(None)
+
+    def restart(self, seed: int | None) -> None:
+        """Begin new episodes everywhere."""
+        self.observation = self._per_policy(self.env.reset(seed))
+        self.start = torch.ones(self.observation.shape[:2], dtype=torch.bool, device=self.observation.device)
+
+    @torch.no_grad()
+    def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
+        """See Source.collect. Raises NumericalTrouble when a reward or a cost is not finite."""
+        head, actor, size = model.head, model.actor(theta), tuple(self.observation.shape[:2])
+        noise = head.noise((self.steps, *size), generator)
+        context = self.observation.new_zeros(*size, 0)
+        rows = []
+        for t in range(self.steps):
+            inputs = model.inputs(self.observation, moments, context)
+            out, extra = model.outputs(actor, inputs)
+            action = head.sample(out, extra, noise[t])
+            step = self.env.step(head.to_env(action.flatten(0, 1)))
+            observation, reward, cost, terminated, truncated, final = map(self._per_policy, step)
+            rows.append((self.observation, action, reward, cost, terminated, truncated, final, self.start))
+            self.observation, self.start = observation, terminated | truncated
+        seen, action, reward, cost, *rest = map(torch.stack, zip(*rows, strict=True))
+        contexts = context.expand(self.steps, *context.shape)
+        inputs = fold(model.inputs(seen, moments, contexts))
+        log_prob = model.log_prob(theta, inputs, fold(action))
+        log_prob = log_prob.unflatten(1, (self.steps, -1)).movedim(1, 0)
+        data = Trajectories(seen, action, log_prob, reward.float(), cost.float(), *rest, contexts)
+        check_finite("reward", data.reward, self.env.spec.objectives)
+        check_finite("cost", data.cost, self.env.spec.costs)
+        return data
+
+    def _per_policy(self, x: Tensor) -> Tensor:
+        return x.unflatten(0, (self.policies, -1))
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Source.state_dict."""
+        return {"env": self.env.state_dict(), "observation": self.observation, "start": self.start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Source.load_state_dict."""
+        self.env.load_state_dict(state["env"])
+        self.observation, self.start = state["observation"], state["start"]
+
+
+class EpisodeReturns:
+    """Discounted returns of finished episodes, stitched over rollouts."""
+
+    def __init__(self, discount: float) -> None:
+        """discount: of the returns that are reported and scalarized [1]."""
+        self.discount = discount
+        self.carry: dict[str, Tensor] = {}
+
+    def update(self, data: Trajectories) -> Tensor:
+        """Mean return [P, m + k] of the episodes that ended in `data`; where none did, the last known mean, or NaN."""
+        x = data.channels
+        carry = self.carry or {
+            "sum": torch.zeros_like(x[0]),
+            "clock": torch.zeros_like(x[0, ..., :1]),
+            "mean": torch.full_like(x[0, :, 0], torch.nan),
+        }
+        clock = accrued(torch.ones_like(x[..., :1]), data.start, carry["clock"])
+        total = accrued(x * self.discount ** (clock - 1), data.start, carry["sum"])
+        ended = data.ended.unsqueeze(-1)
+        count = ended.sum((0, 2))
+        mean = torch.where(ended, total, 0.0).sum((0, 2)) / count
+        self.carry = {"sum": total[-1], "clock": clock[-1], "mean": torch.where(count > 0, mean, carry["mean"])}
+        return self.carry["mean"]

@@ -1,0 +1,109 @@
+"""Updates: how parameters move along a gradient. All climb, all treat each policy of the population by itself.
+
+theta and gradient are [P, G, D]: P policies, each made of G networks (actor, critic) of D parameters. Norms are taken
+per policy, over its G * D numbers. `step` moves theta in place; state is tensors only, so that it can be saved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+TINY = 1e-6  # keeps a zero gradient from being divided by zero
+
+
+class Update(Protocol):
+    """What a rule for steps must offer."""
+
+    def init(self, theta: Tensor) -> State:
+        """Fresh state for parameters of this shape."""
+        ...
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+        """Move theta uphill in place; `rate` multiplies the step (learning-rate schedules)."""
+        ...
+
+
+def norms(gradient: Tensor) -> Tensor:
+    """Euclidean norm per policy [P, 1, 1]."""
+    return torch.linalg.vector_norm(gradient, dim=(-2, -1), keepdim=True)
+
+
+def clip_norm(gradient: Tensor, largest: float) -> Tensor:
+    """Shorten the gradients of those policies whose norm exceeds `largest`."""
+    return gradient * (largest / (norms(gradient) + TINY)).clamp_(max=1.0)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """theta + lr * g."""
+
+    learning_rate: float
+
+    def init(self, theta: Tensor) -> State:
+        """No state."""
+        return {}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        theta.add_(gradient, alpha=self.learning_rate * rate)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """theta + lr * g / |g|. Source: Cutkosky and Mehta 2020, arXiv:2002.03305, without the momentum (an estimator's)."""
+
+    learning_rate: float
+
+    def init(self, theta: Tensor) -> State:
+        """No state."""
+        return {}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        theta.add_(gradient / norms(gradient).clamp_min(TINY), alpha=self.learning_rate * rate)
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """theta + lr * g, the step never longer than `radius`. Source: Zhang et al. 2021, arXiv:2102.08607 (TSIVR-PG)."""
+
+    learning_rate: float
+    radius: float
+
+    def init(self, theta: Tensor) -> State:
+        """No state."""
+        return {}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        move = gradient * (self.learning_rate * rate)
+        theta.add_(move * (self.radius / norms(move).clamp_min(TINY)).clamp_(max=1.0))
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with bias correction, as one fused kernel over the whole population. Source: Kingma and Ba 2015."""
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-5  # 1e-8 elsewhere; on-policy RL uses the larger value
+
+    def init(self, theta: Tensor) -> State:
+        """First and second moments, and the number of steps."""
+        zeros = torch.zeros_like
+        return {"m": zeros(theta), "v": zeros(theta), "steps": torch.zeros((), device=theta.device)}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        state["steps"].add_(1)
+        torch._fused_adam_(
+            [theta], [gradient], [state["m"]], [state["v"]], [], [state["steps"]],
+            lr=self.learning_rate * rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
+            weight_decay=0.0, amsgrad=False, maximize=True,
+        )  # fmt: skip
