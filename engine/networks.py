@@ -7,6 +7,7 @@ along and measured without knowing what is inside, which is what estimators, upd
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import prod, sqrt
 from typing import NamedTuple
@@ -35,16 +36,20 @@ class StackedMLP:
     sizes: tuple[int, ...]  # numbers of units: inputs, hidden ..., outputs
     extras: int = 0  # E, for example the log standard deviations of a Gaussian
 
-    @property
+    @cached_property
     def shapes(self) -> list[tuple[int, int]]:
-        """Shape of each piece of a row of theta: weight, bias, weight, bias, ..., extra."""
-        layers = [shape for i, o in pairwise(self.sizes) for shape in ((i, o), (1, o))]
-        return [*layers, (1, self.extras)]
+        """Shape of each weight and bias in a row of theta, in turn."""
+        return [shape for i, o in pairwise(self.sizes) for shape in ((i, o), (1, o))]
 
-    @property
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Length of each piece of a row of theta: weights and biases in turn, then the extras."""
+        return [*map(prod, self.shapes), self.extras]
+
+    @cached_property
     def parameters(self) -> int:
         """D, the length of a row of theta."""
-        return sum(prod(shape) for shape in self.shapes)
+        return sum(self.lengths)
 
     def init(self, count: int, generator: Generator, gain_out: float) -> Tensor:
         """Orthogonal weights (gain sqrt 2, `gain_out` in the last layer), zero biases and extras. Returns [K, D]."""
@@ -57,9 +62,9 @@ class StackedMLP:
 
     def layers(self, theta: Tensor) -> Layers:
         """Split theta [K, D] into its layers without copying."""
-        pieces = theta.split([prod(shape) for shape in self.shapes], dim=-1)
-        shaped = [piece.unflatten(-1, shape) for piece, shape in zip(pieces[:-1], self.shapes[:-1], strict=True)]
-        return Layers(shaped[0::2], shaped[1::2], pieces[-1])
+        *pieces, extra = theta.split(self.lengths, dim=-1)
+        shaped = [piece.view(-1, *shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
+        return Layers(shaped[0::2], shaped[1::2], extra)
 
     def forward(self, layers: Layers, x: Tensor) -> list[Tensor]:
         """Run x [K, B, inputs]; returns the activations of every layer, x first, the outputs [K, B, outputs] last."""

@@ -1,0 +1,180 @@
+"""The result of a run: a set of trade-offs with the policies behind them, scored, saved and steered."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Generator
+
+from engine import checkpoint
+from engine.actor_critic import ActorCritic
+from engine.features import Features
+from engine.files import write_atomically
+from engine.heads import Categorical, Gaussian, Head
+from engine.learner import Population
+from envs.errors import TradeoffError
+from evaluation import check_weights
+
+HEADS: dict[str, type[Categorical] | type[Gaussian]] = {"categorical": Categorical, "gaussian": Gaussian}
+
+
+class NothingFits(TradeoffError, ValueError):
+    """No policy of the front meets the minimum that was asked for."""
+
+
+@dataclass
+class Policy:
+    """One policy of a front, ready to act."""
+
+    model: ActorCritic
+    population: Population  # of one
+    point: NDArray[np.float64]  # [m] its evaluated return
+    preference: NDArray[np.float64]  # [m] what it was trained for
+    objectives: tuple[str, ...]
+    generator: Generator = field(default_factory=lambda: Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def __call__(self, observation: ArrayLike, deterministic: bool = True) -> NDArray[Any]:
+        """Action for one observation [d], or actions for several [n, d]; as the environment wants them."""
+        seen = torch.as_tensor(np.asarray(observation))
+        single = seen.ndim <= 1
+        rows = seen.reshape(1, 1 if single else len(seen), -1)
+        inputs = self.model.inputs(rows, self.population.observations, rows.new_zeros(*rows.shape[:2], 0))
+        out, extra = self.model.outputs(self.model.actor(self.population.theta), inputs)
+        head = self.model.head
+        noise = None if deterministic else head.noise(tuple(out.shape[:2]), self.generator)
+        action = head.mode(out, extra) if noise is None else head.sample(out, extra, noise)
+        found: NDArray[Any] = head.to_env(action[0]).numpy()
+        return found[0] if single else found
+
+
+@dataclass
+class Front:
+    """Non-dominated policies, evaluated on fresh seeds after training."""
+
+    env: str
+    objectives: tuple[str, ...]
+    points: NDArray[np.float64]  # [K, m] mean discounted returns
+    errors: NDArray[np.float64]  # [K, m] their standard errors
+    preferences: NDArray[np.float64]  # [K, m] what each policy was trained for
+    members: NDArray[np.int64]  # [K] birth order over the run
+    episode_returns: NDArray[np.float64]  # [K, E, m] what the means are of
+    indicators: dict[str, Any]  # hypervolume, expected_utility, ... each with its interval
+    history: list[dict[str, Any]]  # indicators of the archive over real environment steps, before re-evaluation
+    model: ActorCritic
+    population: Population
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def policy(self, row: int) -> Policy:
+        """The policy behind a row of `points`."""
+        one = self.population[[row]]
+        return Policy(self.model, one, self.points[row], self.preferences[row], self.objectives)
+
+    def select(
+        self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None
+    ) -> Policy:
+        """Choose a policy by what matters.
+
+        Args:
+            weights: [m] relative importance of the objectives; the best weighted return wins.
+            minimum: [m] least acceptable return per objective, None where anything will do; among the policies that
+                meet it, the one with the largest worst slack (in units of the front's range) wins. Given together with
+                weights, the best weighted return among those that meet the minimum.
+
+        Raises: InvalidWeights; NothingFits naming the closest policy; ValueError when neither is given.
+        """
+        if weights is None and minimum is None:
+            raise ValueError("give weights, a minimum, or both")
+        rows = np.arange(len(self.points))
+        score = np.zeros(len(rows))
+        if minimum is not None:
+            score = self._slack(minimum)
+            rows = np.flatnonzero(score >= 0)
+            if not len(rows):
+                near = int(np.argmax(score))
+                raise NothingFits(f"no policy reaches {list(minimum)}; the closest returns {self.points[near].tolist()}")
+        if weights is not None:
+            score = self.points @ check_weights(weights, len(self.objectives))
+        return self.policy(int(rows[np.argmax(score[rows])]))
+
+    def _slack(self, minimum: Sequence[float | None]) -> NDArray[np.float64]:
+        if len(minimum) != len(self.objectives):
+            raise ValueError(f"minimum has {len(minimum)} numbers, the objectives are {', '.join(self.objectives)}")
+        least = np.array([-np.inf if x is None else float(x) for x in minimum])
+        span = np.where((s := np.ptp(self.points, axis=0)) > 0, s, 1.0)
+        slack: NDArray[np.float64] = ((self.points - least) / span).min(1)
+        return slack
+
+    def save(self, folder: Path | str) -> None:
+        """Write front.csv, indicators.json and front.pt (policies included) into `folder`."""
+        folder = Path(folder)
+        state = {
+            "env": self.env,
+            "objectives": list(self.objectives),
+            "arrays": {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in ARRAYS},
+            "indicators": self.indicators,
+            "history": self.history,
+            "model": model_state(self.model),
+            "population": self.population.state_dict(),
+        }
+        checkpoint.save(folder / "front.pt", state)
+        write_atomically(folder / "front.csv", self.table().encode())
+        write_atomically(folder / "indicators.json", (json.dumps(self.indicators, indent=2) + "\n").encode())
+
+    @staticmethod
+    def load(folder: Path | str) -> Front:
+        """Read what `save` wrote.
+
+        Raises: TradeoffError when the folder holds no finished run; CheckpointError when its file is damaged.
+        """
+        path = Path(folder) / "front.pt"
+        if not path.is_file():
+            raise TradeoffError(f"{folder} holds no finished front (no {path.name}); resume the run, or name another folder")
+        state = checkpoint.load(path)
+        arrays = {name: array.numpy() for name, array in state["arrays"].items()}
+        return Front(
+            env=state["env"], objectives=tuple(state["objectives"]), **arrays, indicators=state["indicators"],
+            history=state["history"], model=model_from_state(state["model"]),
+            population=Population.from_state(state["population"]),
+        )  # fmt: skip
+
+    def table(self) -> str:
+        """The front as CSV: a column per objective by its name, its standard error, its preference, and the member."""
+        out = io.StringIO()
+        names = self.objectives
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([*names, *(f"{n}_stderr" for n in names), *(f"{n}_preference" for n in names), "member"])
+        for row in zip(self.points, self.errors, self.preferences, self.members, strict=True):
+            writer.writerow([*(repr(float(x)) for part in row[:3] for x in part), int(row[3])])
+        return out.getvalue()
+
+
+ARRAYS = ("points", "errors", "preferences", "members", "episode_returns")
+
+
+def model_state(model: ActorCritic) -> dict[str, Any]:
+    """A model's shape as plain values."""
+    kind = next(name for name, head in HEADS.items() if isinstance(model.head, head))
+    return {
+        "features": asdict(model.features), "head": {"kind": kind, **asdict(model.head)},  # type: ignore[call-overload]
+        "channels": model.channels, "hidden": list(model.hidden), "context": model.context,
+    }  # fmt: skip
+
+
+def model_from_state(state: dict[str, Any]) -> ActorCritic:
+    """The inverse of `model_state`."""
+    features = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in state["features"].items()}
+    options = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in state["head"].items()}
+    head: Head = HEADS[options.pop("kind")](**options)
+    return ActorCritic(Features(**features), head, state["channels"], tuple(state["hidden"]), state["context"])
