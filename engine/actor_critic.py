@@ -1,7 +1,7 @@
 """P policies and their vector critics as one stack of 2 P networks.
 
-`theta [P, 2, D]`: row 0 of a policy is its actor, row 1 its critic with one value per channel. Both have the same hidden
-layers, so that one batched product serves both; outputs that one of them does not need stay untouched.
+`theta [P, 2, D]`: row 0 of a policy is its actor, row 1 its critic with one value per channel. Both have the same
+hidden layers, so that one batched product serves both; outputs that one of them does not need stay untouched.
 """
 
 from __future__ import annotations

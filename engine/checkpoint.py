@@ -1,6 +1,6 @@
 """Checkpoints: written whole, verified when read, loaded without executing code.
 
-A file is one line of JSON (format, version, length, SHA-256), then tensors and plain values as `torch.save` writes them.
+A file is one line of JSON (format, version, length, SHA-256), then tensors and plain values as `torch.save` has them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gradient estimators: which parameters to sample at, and how batches become one ascent direction.
 
-An estimator may sample anywhere (extrapolated or interpolated parameters), ask for several batches, each under a role
-of its own, and remember earlier gradients. If it asks for a role named "returns", that batch alone estimates the returns
-which the scalarizer reads (separate batches for weights and gradient keep the product unbiased).
+An estimator may sample anywhere (extrapolated or interpolated parameters), ask for several batches, each under a
+role of its own, and remember earlier gradients. If it asks for a role named "returns", that batch alone estimates the
+returns which the scalarizer reads (separate batches for weights and gradient keep the product unbiased).
 """
 
 from __future__ import annotations

@@ -64,12 +64,20 @@ def evaluate(
             scores.append(_play(env, model, part, episodes, discount, seed, deterministic))
         finally:
             env.close()
-    return Scores(torch.cat([s.returns for s in scores]), torch.cat([s.lengths for s in scores]), sum(s.steps for s in scores))
+    return Scores(
+        torch.cat([s.returns for s in scores]), torch.cat([s.lengths for s in scores]), sum(s.steps for s in scores)
+    )
 
 
 @torch.no_grad()
 def _play(
-    env: VectorEnv, model: ActorCritic, people: Population, episodes: int, discount: float, seed: int, deterministic: bool
+    env: VectorEnv,
+    model: ActorCritic,
+    people: Population,
+    episodes: int,
+    discount: float,
+    seed: int,
+    deterministic: bool,
 ) -> Scores:
     size = (len(people), episodes)
     observation = env.reset([seed + e for _ in range(len(people)) for e in range(episodes)])

@@ -114,7 +114,7 @@ class Learner:
         update: Update | None = None,
         critic_update: Update | None = None,
     ) -> None:
-        """discount: of the returns that the scalarizer reads. Without `critic_update` one update moves both networks."""
+        """discount: of the returns that the scalarizer reads. Without `critic_update`, `update` moves both networks."""
         self.model, self.source, self.population, self.scalarizer = model, source, population, scalarizer
         self.config, self.generator = config, generator
         self.surrogate = surrogate or ppo_clip(config.clip)

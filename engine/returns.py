@@ -1,4 +1,4 @@
-"""Return and advantage estimators: pure functions, time on the first axis, any number of batch axes, one column a channel.
+"""Return and advantage estimators: pure functions over time, any number of batch axes, one column per channel.
 
 Shapes: reward, value, next_value [T, ..., c]; terminated, truncated [T, ...]. `next_value[t]` is the critic at the true
 successor of step t (the final observation where an episode ended), so time limits bootstrap and terminations do not.
@@ -82,8 +82,11 @@ def accrued(x: Tensor, start: Tensor, carry: Tensor) -> Tensor:
 
 
 def _check(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-    if not reward.shape == value.shape == next_value.shape or not terminated.shape == truncated.shape == reward.shape[:-1]:
+    if (
+        not reward.shape == value.shape == next_value.shape
+        or not terminated.shape == truncated.shape == reward.shape[:-1]
+    ):
         raise ValueError(
-            f"reward {tuple(reward.shape)}, value {tuple(value.shape)} and next_value {tuple(next_value.shape)} must agree, "
+            f"reward {tuple(reward.shape)}, value {tuple(value.shape)} and next_value {tuple(next_value.shape)} agree, "
             f"terminated {tuple(terminated.shape)} and truncated {tuple(truncated.shape)} lack only their last axis"
         )

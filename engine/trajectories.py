@@ -1,4 +1,4 @@
-"""The records that every part of the engine reads. Axes: time T, policies P, environments per policy B, then vectors."""
+"""The records that every part of the engine reads. Axes: time T, policies P, environments B per policy, vectors."""
 
 from __future__ import annotations
 

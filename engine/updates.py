@@ -55,7 +55,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class Normalised:
-    """theta + lr * g / |g|. Source: Cutkosky and Mehta 2020, arXiv:2002.03305, without the momentum (an estimator's)."""
+    """theta + lr * g / |g|. Source: Cutkosky and Mehta 2020, arXiv:2002.03305, without its momentum."""
 
     learning_rate: float
 

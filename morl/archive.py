@@ -67,7 +67,7 @@ class Archive:
 
 
 def thin(points: Points, keep: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
-    """Drop the most crowded of the rows `keep` one by one until `capacity` remain; extremes stay (infinite distance)."""
+    """Drop the most crowded of the rows `keep` one by one until `capacity` remain; extremes stay."""
     while len(keep) > capacity:
         keep = np.delete(keep, int(np.argmin(crowding_distance(points[keep]))))
     return keep

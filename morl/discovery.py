@@ -64,7 +64,7 @@ class Discovery:
         m = len(self.spec.objectives)
         if m < 2:
             raise ScalarReward(
-                f"{self.config.env} pays one reward ({self.spec.objectives[0]}), a front needs at least two objectives; "
+                f"{self.config.env} pays one reward ({self.spec.objectives[0]}), a front needs two or more; "
                 "choose an environment from `tradeoff envs`"
             )
         reference = self.config.reference_point

@@ -81,9 +81,7 @@ class Front:
         one = self.population[[row]]
         return Policy(self.model, one, self.points[row], self.preferences[row], self.objectives)
 
-    def select(
-        self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None
-    ) -> Policy:
+    def select(self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None) -> Policy:
         """Choose a policy by what matters.
 
         Args:
@@ -103,7 +101,9 @@ class Front:
             rows = np.flatnonzero(score >= 0)
             if not len(rows):
                 near = int(np.argmax(score))
-                raise NothingFits(f"no policy reaches {list(minimum)}; the closest returns {self.points[near].tolist()}")
+                raise NothingFits(
+                    f"no policy reaches {list(minimum)}; the closest returns {self.points[near].tolist()}"
+                )
         if weights is not None:
             score = self.points @ check_weights(weights, len(self.objectives))
         return self.policy(int(rows[np.argmax(score[rows])]))
@@ -140,7 +140,9 @@ class Front:
         """
         path = Path(folder) / "front.pt"
         if not path.is_file():
-            raise TradeoffError(f"{folder} holds no finished front (no {path.name}); resume the run, or name another folder")
+            raise TradeoffError(
+                f"{folder} holds no finished front (no {path.name}); resume the run, or name another folder"
+            )
         state = checkpoint.load(path)
         arrays = {name: array.numpy() for name, array in state["arrays"].items()}
         return Front(

@@ -27,7 +27,11 @@ def bar(config: FrontConfig, start: int, visible: bool) -> Iterator[Show]:
         task = progress.add_task(f"{config.name} on {config.env}", total=config.steps, completed=start, score="")
 
         def show(steps: int, history: list[dict[str, Any]]) -> None:
-            score = f"{history[-1]['cardinality']:.0f} points, hypervolume {history[-1]['hypervolume']:.5g}" if history else ""
+            score = (
+                f"{history[-1]['cardinality']:.0f} points, hypervolume {history[-1]['hypervolume']:.5g}"
+                if history
+                else ""
+            )
             progress.update(task, completed=min(steps, config.steps), score=score)
 
         yield show

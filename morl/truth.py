@@ -33,9 +33,7 @@ def known_front(env: str, discount: float, horizon: int | None = None) -> KnownF
         from envs import finite_model
 
         model = finite_model(env)
-        points = pareto_value_iteration(
-            model.transition, model.reward, model.terminal, model.start, discount=discount
-        )
+        points = pareto_value_iteration(model.transition, model.reward, model.terminal, model.start, discount=discount)
         return KnownFront(points[nondominated(points)], "exact")
     if env in PUBLISHED:
         from envs.minecart import published_front
