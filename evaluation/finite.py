@@ -1,0 +1,106 @@
+"""Finite problems as arrays: what the exact solvers take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from evaluation.checks import Array, Mask
+
+
+class InvalidProblem(ValueError):
+    """Arrays that do not describe a finite decision problem."""
+
+
+class NoConvergence(ValueError):
+    """An exact solution that a stationary limit or the machine's memory does not give."""
+
+
+@dataclass(frozen=True)
+class FiniteProblem:
+    """S states that can be reached, A actions, m objectives; checked and ready to be solved."""
+
+    transition: sparse.csr_matrix  # [S * A, S] probability of the next state, rows in the order state, action
+    reward: Array  # [S, A, m] expected reward of acting
+    start: Array  # [S] probability of starting there
+    terminal: Mask  # [S] nothing is earned from here on
+    discount: float
+
+
+def finite_problem(
+    transition: Any, reward: ArrayLike, start: int | ArrayLike, terminal: ArrayLike | None, discount: float
+) -> FiniteProblem:
+    """Check arrays and make them a `FiniteProblem`.
+
+    transition: [S, A, S] array or scipy sparse [S * A, S]; the rows of a terminal state are not read.
+    reward: [S, A, m], or [S, A, S, m] by next state, which is averaged over it.
+    start: index of the first state, or probabilities [S]. terminal: mask [S]; None: no state is terminal.
+    Raises InvalidProblem that names what disagrees.
+    """
+    rewards = np.asarray(reward, dtype=np.float64)
+    states, actions = _sizes(rewards)
+    ends = np.zeros(states, dtype=bool) if terminal is None else np.asarray(terminal, dtype=bool)
+    if ends.shape != (states,):
+        raise InvalidProblem(f"terminal has shape {ends.shape}; expected ({states},), one flag per state of reward")
+    if not 0.0 <= discount <= 1.0:
+        raise InvalidProblem(f"discount is {discount}; expected a number in [0, 1]")
+    rows = _transition_rows(transition, states, actions, ends)
+    if rewards.ndim == 4:
+        flat = rows.toarray().reshape(states, actions, states)
+        rewards = np.einsum("sat,satm->sam", flat, rewards)
+    if not np.isfinite(rewards).all():
+        raise InvalidProblem("reward holds a NaN or an infinity; every state and action needs a finite one")
+    begin = _start_distribution(start, states)
+    seen = _reachable(rows, begin > 0)
+    rows = sparse.csr_matrix(rows[np.repeat(seen, actions)][:, seen])
+    return FiniteProblem(rows, rewards[seen], begin[seen], ends[seen], float(discount))
+
+
+def _reachable(rows: sparse.csr_matrix, begin: Mask) -> Mask:
+    """States that some policy can visit: the others cost time and may never settle."""
+    actions = rows.shape[0] // rows.shape[1]
+    seen, count = begin, 0
+    while seen.sum() > count:
+        count = int(seen.sum())
+        seen = seen | (rows.T @ np.repeat(seen, actions).astype(np.float64) > 0)
+    return np.asarray(seen)
+
+
+def _sizes(reward: Array) -> tuple[int, int]:
+    if reward.ndim not in (3, 4) or 0 in reward.shape or (reward.ndim == 4 and reward.shape[2] != reward.shape[0]):
+        raise InvalidProblem(f"reward has shape {reward.shape}; expected [S, A, m] or [S, A, S, m]")
+    return reward.shape[0], reward.shape[1]
+
+
+def _transition_rows(transition: Any, states: int, actions: int, terminal: Mask) -> sparse.csr_matrix:
+    if not sparse.issparse(transition):
+        transition = np.asarray(transition, dtype=np.float64)
+        if transition.shape != (states, actions, states):
+            raise InvalidProblem(f"transition has shape {transition.shape}; reward asks for {(states, actions, states)}")
+        transition = transition.reshape(states * actions, states)
+    rows = sparse.csr_matrix(transition, dtype=np.float64)
+    if rows.shape != (states * actions, states):
+        raise InvalidProblem(f"transition has shape {rows.shape}; reward asks for {(states * actions, states)}")
+    rows = sparse.csr_matrix(sparse.diags_array(np.repeat(~terminal, actions).astype(np.float64)) @ rows)
+    rows.eliminate_zeros()
+    total = np.asarray(rows.sum(axis=1)).reshape(states, actions)
+    wrong = np.argwhere((np.abs(total - 1.0) > 1e-6) & ~terminal[:, None])
+    if len(wrong) or (rows.data < 0).any():
+        state, action = wrong[0] if len(wrong) else divmod(int(np.flatnonzero(rows.min(axis=1).toarray() < 0)[0]), actions)
+        raise InvalidProblem(f"transition[{state}, {action}] is no distribution (sum {total[state, action]:g})")
+    return rows
+
+
+def _start_distribution(start: int | ArrayLike, states: int) -> Array:
+    given = np.asarray(start, dtype=np.float64)
+    if given.ndim == 0:
+        if not (0 <= given < states and given == np.floor(given)):
+            raise InvalidProblem(f"start is {start}; expected a state from 0 to {states - 1}")
+        return np.eye(states)[int(given)]
+    if given.shape != (states,) or (given < 0).any() or abs(given.sum() - 1.0) > 1e-6:
+        raise InvalidProblem(f"start has shape {given.shape} and sum {given.sum():g}; expected {states} probabilities")
+    return given
