@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from engine.features import Features
 from engine.heads import Head
 from engine.networks import Layers, StackedMLP
-from engine.normalisers import Moments, normalise, scale_of
+from engine.normalisers import Moments, Standard, normalise, scale_of
 from engine.surrogates import Surrogate
 from engine.trajectories import Batch
 
@@ -44,11 +44,11 @@ class ActorCritic:
         actor = self.network.init(policies, generator, 0.01)
         return torch.stack([actor, self.network.init(policies, generator, 1.0)], 1)
 
-    def inputs(self, observation: Tensor, moments: Moments, context: Tensor) -> Tensor:
+    def inputs(self, observation: Tensor, by: Standard, context: Tensor) -> Tensor:
         """What the networks see [..., P, B, i] of observations [..., P, B, d] and context [..., P, B, q]."""
         x = self.features(observation)
-        x = x if self.features.one_hot else normalise(x, moments)
-        return torch.cat([x, context], -1) if self.context else x
+        x = x if self.features.one_hot else normalise(x, by)
+        return torch.cat([x, context], -1) if context.shape[-1] else x
 
     def actor(self, theta: Tensor) -> Layers:
         """Views of the actors' layers."""

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from engine.actor_critic import ActorCritic
 from engine.guards import check_finite
 from engine.learner import Population
+from engine.normalisers import standard
 from envs.errors import TradeoffError
 from envs.protocol import VectorEnv
 
@@ -82,13 +83,14 @@ def _play(
     size = (len(people), episodes)
     observation = env.reset([seed + e for _ in range(len(people)) for e in range(episodes)])
     generator = Generator(env.device).manual_seed(seed)
-    head, actor = model.head, model.actor(people.theta)
+    head, actor, by = model.head, model.actor(people.theta), standard(people.observations)
+    context = observation.new_zeros(*size, 0)
     returns = torch.zeros(*size, model.channels, dtype=torch.float64, device=env.device)
     alive = torch.ones(size, dtype=torch.bool, device=env.device)
     lengths = torch.zeros(size, dtype=torch.int64, device=env.device)
     factor, steps = 1.0, 0
     while alive.any():
-        inputs = model.inputs(observation.unflatten(0, size), people.observations, observation.new_zeros(*size, 0))
+        inputs = model.inputs(observation.unflatten(0, size), by, context)
         out, extra = model.outputs(actor, inputs)
         action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))
         observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))

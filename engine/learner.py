@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from engine.actor_critic import ACTOR, ActorCritic
 from engine.estimators import RETURNS, Estimator, Plain
 from engine.guards import check_parameters
-from engine.normalisers import Moments, fresh_moments, scale_of, update_moments
+from engine.normalisers import Moments, fresh_moments, scale_of, standard, update_moments
 from engine.returns import gae
 from engine.rollout import EpisodeReturns, Source
 from engine.scalarizers import Scalarizer
@@ -148,8 +148,10 @@ class Learner:
         mean the same everywhere.
         """
         people, model = self.population, self.model
-        inputs = fold(model.inputs(data.observation, people.observations, data.context))
-        successors = fold(model.inputs(data.next_observation, people.observations, data.context))
+        by = standard(people.observations)
+        inputs, successors = (
+            fold(model.inputs(seen, by, data.context)) for seen in (data.observation, data.next_observation)
+        )
         values = model.values(people.theta, torch.cat([inputs, successors], 1), people.returns)
         value, next_value = (v.unflatten(1, (len(data.reward), -1)).movedim(1, 0) for v in values.chunk(2, 1))
         ends = data.terminated, data.truncated

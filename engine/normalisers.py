@@ -49,7 +49,18 @@ def scale_of(moments: Moments) -> Tensor:
     return (moments.variance + FLOOR).sqrt()
 
 
-def normalise(x: Tensor, moments: Moments) -> Tensor:
-    """(x - mean) / std for x [..., P, B, d], cut at +-CLIP, in float32."""
-    mean, inverse = moments.mean.float().unsqueeze(-2), scale_of(moments).reciprocal().float().unsqueeze(-2)
-    return ((x - mean) * inverse).clamp_(-CLIP, CLIP)
+class Standard(NamedTuple):
+    """Moments made ready for use, in float32: a rollout normalises thousands of times with the same ones."""
+
+    mean: Tensor  # [P, 1, d]
+    inverse: Tensor  # [P, 1, d] one over the standard deviation
+
+
+def standard(moments: Moments) -> Standard:
+    """Make moments ready for `normalise`."""
+    return Standard(moments.mean.float().unsqueeze(-2), scale_of(moments).reciprocal().float().unsqueeze(-2))
+
+
+def normalise(x: Tensor, by: Standard) -> Tensor:
+    """(x - mean) / std for x [..., P, B, d], cut at +-CLIP."""
+    return ((x - by.mean) * by.inverse).clamp_(-CLIP, CLIP)

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from engine.actor_critic import ActorCritic
 from engine.guards import check_finite
-from engine.normalisers import Moments
+from engine.normalisers import Moments, standard
 from engine.returns import accrued
 from engine.trajectories import Trajectories, fold
 from envs.protocol import VectorEnv
@@ -47,12 +47,13 @@ class Rollout:
     @torch.no_grad()
     def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
         """See Source.collect. Raises NumericalTrouble when a reward or a cost is not finite."""
-        head, actor, size = model.head, model.actor(theta), tuple(self.observation.shape[:2])
+        head, actor, by = model.head, model.actor(theta), standard(moments)
+        size = tuple(self.observation.shape[:2])
         noise = head.noise((self.steps, *size), generator)
         context = self.observation.new_zeros(*size, 0)
         rows = []
         for t in range(self.steps):
-            inputs = model.inputs(self.observation, moments, context)
+            inputs = model.inputs(self.observation, by, context)
             out, extra = model.outputs(actor, inputs)
             action = head.sample(out, extra, noise[t])
             step = self.env.step(head.to_env(action.flatten(0, 1)))
@@ -61,7 +62,7 @@ class Rollout:
             self.observation, self.start = observation, terminated | truncated
         seen, action, reward, cost, *rest = map(torch.stack, zip(*rows, strict=True))
         contexts = context.expand(self.steps, *context.shape)
-        inputs = fold(model.inputs(seen, moments, contexts))
+        inputs = fold(model.inputs(seen, by, contexts))
         log_prob = model.log_prob(theta, inputs, fold(action))
         log_prob = log_prob.unflatten(1, (self.steps, -1)).movedim(1, 0)
         data = Trajectories(seen, action, log_prob, reward.float(), cost.float(), *rest, contexts)

@@ -21,12 +21,12 @@ from engine.rollout import Rollout
 from engine.scalarizers import Linear, Scalarizer
 from envs import VectorEnv, make
 from envs.errors import TradeoffError
-from evaluation import expected_utility, hypervolume, simplex_uniform
+from evaluation import expected_utility, hypervolume
 from morl.archive import Archive
 from morl.barrier import Barrier
 from morl.front import Front
 from morl.methods import FrontConfig, Plan
-from morl.report import final_front
+from morl.report import final_front, utility_weights
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -205,10 +205,9 @@ def blank_scalarizer(name: str, state: dict[str, Any]) -> Scalarizer:
 
 def indicators(points: NDArray[np.float64], reference: tuple[float, ...]) -> dict[str, float]:
     """Cheap scores of an archive during training."""
-    weights = simplex_uniform(points.shape[1], 200, seed=0)
     return {
         "hypervolume": float(hypervolume(points, np.array(reference)).value),
-        "expected_utility": float(expected_utility(points, weights)),
+        "expected_utility": float(expected_utility(points, utility_weights(points.shape[1]))),
         "cardinality": float(len(points)),
     }
 

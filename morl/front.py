@@ -21,6 +21,7 @@ from engine.features import Features
 from engine.files import write_atomically
 from engine.heads import Categorical, Gaussian, Head
 from engine.learner import Population
+from engine.normalisers import standard
 from envs.errors import TradeoffError
 from evaluation import check_weights
 
@@ -48,7 +49,8 @@ class Policy:
         seen = torch.as_tensor(np.asarray(observation))
         single = seen.ndim <= 1
         rows = seen.reshape(1, 1 if single else len(seen), -1)
-        inputs = self.model.inputs(rows, self.population.observations, rows.new_zeros(*rows.shape[:2], 0))
+        by = standard(self.population.observations)
+        inputs = self.model.inputs(rows, by, rows.new_zeros(*rows.shape[:2], 0))
         out, extra = self.model.outputs(self.model.actor(self.population.theta), inputs)
         head = self.model.head
         noise = None if deterministic else head.noise(tuple(out.shape[:2]), self.generator)

@@ -55,7 +55,7 @@ class FrontConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("policies", 1), ("evaluate_every", 1), ("episodes", 1),
-                            ("final_episodes", 1), ("capacity", 2), ("seed", 0)):  # fmt: skip
+                            ("final_episodes", 2), ("capacity", 2), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.horizon is not None and self.horizon < 1:

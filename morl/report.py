@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Points = NDArray[np.float64]
 CONFIDENCE = 0.95
-UTILITY_WEIGHTS = {2: 101}  # number of weights of the expected utility; 100 for more objectives
 
 
 def final_front(run: Discovery) -> Front:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import nondominated, pareto_value_iteration
+from evaluation import pareto_front
 
 EXACT = (
     "deep-sea-treasure-v0", "deep-sea-treasure-concave-v0", "deep-sea-treasure-mirrored-v0",
@@ -33,8 +33,15 @@ def known_front(env: str, discount: float, horizon: int | None = None) -> KnownF
         from envs import finite_model
 
         model = finite_model(env)
-        points = pareto_value_iteration(model.transition, model.reward, model.terminal, model.start, discount=discount)
-        return KnownFront(points[nondominated(points)], "exact")
+        points = pareto_front(
+            model.transition,
+            model.reward,
+            start=model.start,
+            discount=discount,
+            terminal=model.terminal,
+            horizon=model.horizon,
+        )
+        return KnownFront(points, "exact")
     if env in PUBLISHED:
         from envs.minecart import published_front
 
