@@ -15,7 +15,7 @@ from engine.normalisers import Moments, fresh_moments, scale_of, standard, updat
 from engine.returns import gae
 from engine.rollout import EpisodeReturns, Source
 from engine.scalarizers import Scalarizer
-from engine.surrogates import Surrogate, ppo_clip
+from engine.surrogates import Surrogate, ppo_clip, with_divergence
 from engine.trajectories import Batch, Trajectories, fold, minibatches
 from engine.updates import Adam, Update, clip_norm
 
@@ -34,6 +34,7 @@ class LearnerConfig:
     gae_lambda: float = 0.95  # bias-variance trade of the advantages, in [0, 1]
     clip: float = 0.2  # half-width of the trusted interval of probability ratios, in (0, 1)
     entropy: float = 0.0  # weight of the entropy bonus [normalised advantage / nat]
+    divergence: float = 0.0  # weight of KL(behaviour || policy) [normalised advantage / nat]
     critic: float = 0.5  # weight of the critics' squared error
     max_norm: float = 0.5  # longest gradient per policy
     hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
@@ -50,7 +51,7 @@ class LearnerConfig:
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("entropy", "critic"):
+        for name in ("entropy", "divergence", "critic"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.clip < 1:
@@ -117,7 +118,7 @@ class Learner:
         """discount: of the returns that the scalarizer reads. Without `critic_update`, `update` moves both networks."""
         self.model, self.source, self.population, self.scalarizer = model, source, population, scalarizer
         self.config, self.generator = config, generator
-        self.surrogate = surrogate or ppo_clip(config.clip)
+        self.surrogate = surrogate or with_divergence(ppo_clip(config.clip), config.divergence)
         self.estimator = estimator or Plain()
         self.updates = [update or Adam(config.learning_rate)] + ([critic_update] if critic_update else [])
         self.update_states = [u.init(part) for u, part in zip(self.updates, self._parts(population.theta), strict=True)]

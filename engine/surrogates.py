@@ -46,6 +46,25 @@ def ppo_clip(clip: float) -> Surrogate:
     return surrogate
 
 
+def with_divergence(surrogate: Surrogate, weight: float) -> Surrogate:
+    """Subtract weight * KL(behaviour || policy), estimated from the same samples by r - 1 - log r.
+
+    Its mean over the behaviour's samples is the divergence, and no sample is negative. weight: [return / nat].
+    Source: Schulman et al. 2017, arXiv:1707.06347, eq. 8, with a fixed weight.
+    """
+    if weight < 0:
+        raise ValueError(f"the divergence's weight must not be negative, got {weight}")
+    if weight == 0:
+        return surrogate  # the inner loop counts operations
+
+    def penalised(log_ratio: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        objective, slope = surrogate(log_ratio, advantage)
+        excess = log_ratio.exp() - 1
+        return objective - weight * (excess - log_ratio), slope - weight * excess
+
+    return penalised
+
+
 def by_autograd(objective: Callable[[Tensor, Tensor], Tensor]) -> Surrogate:
     """Make a surrogate of any differentiable objective(log_ratio, advantage) -> [P, B]."""
 
