@@ -1,0 +1,21 @@
+"""Load a saved front and let a preference steer it in the original mo-gymnasium environment.
+
+First: tradeoff train c-morl --env deep-sea-treasure-v0 --out runs/dst
+"""
+
+import sys
+
+import mo_gymnasium
+
+from morl import Front
+
+front = Front.load(sys.argv[1] if len(sys.argv) > 1 else "runs/dst")
+env = mo_gymnasium.make(front.env)
+for weight in (0.05, 0.3, 0.5, 0.9):
+    policy = front.select(weights=[weight, 1 - weight])
+    observation, _ = env.reset(seed=0)
+    total, over = 0.0, False
+    while not over:
+        observation, reward, terminated, truncated, _ = env.step(policy(observation))
+        total, over = total + reward, terminated or truncated
+    print(f"{weight:.0%} for {front.objectives[0]}: returns {total}")
