@@ -19,6 +19,7 @@ class Step(NamedTuple):
 
     An environment whose episode ended is reset in the same call: `observation` already belongs to its next episode,
     `final_observation` is what the last action really led to. There is no reset transition to train on.
+    The tensors are the caller's to keep: an environment never writes into them again.
     """
 
     observation: Tensor  # [N, d] to act on next

@@ -24,7 +24,9 @@ def as_points(points: ArrayLike, name: str = "points", objectives: int | None = 
     """
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise InvalidPoints(f"{name} has shape {array.shape}; expected [n, m]: one row per policy, one column per objective")
+        raise InvalidPoints(
+            f"{name} has shape {array.shape}; expected [n, m]: one row per policy, one column per objective"
+        )
     if objectives is not None and array.shape[1] != objectives:
         raise InvalidPoints(f"{name} has {array.shape[1]} objectives; expected {objectives}, as in the other argument")
     bad = np.argwhere(~np.isfinite(array))
@@ -53,7 +55,7 @@ def as_vector(values: ArrayLike, length: int, name: str) -> Array:
 def check_weights(weights: ArrayLike, objectives: int) -> Array:
     """Preferences scaled to sum 1: a vector [m], or one per row [n, m], of non-negative numbers.
 
-    Raises InvalidWeights for a wrong length, a negative, infinite or NaN entry, or a preference that is zero throughout.
+    Raises InvalidWeights for a wrong length, a negative, infinite or NaN entry, or a preference that is all zero.
     """
     try:
         array = np.asarray(weights, dtype=np.float64)

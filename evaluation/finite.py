@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 
 from evaluation.checks import Array, Mask
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 class InvalidProblem(ValueError):
@@ -56,7 +58,7 @@ def finite_problem(
         raise InvalidProblem("reward holds a NaN or an infinity; every state and action needs a finite one")
     begin = _start_distribution(start, states)
     seen = _reachable(rows, begin > 0)
-    rows = sparse.csr_matrix(rows[np.repeat(seen, actions)][:, seen])
+    rows = rows[np.repeat(seen, actions)][:, seen]
     return FiniteProblem(rows, rewards[seen], begin[seen], ends[seen], float(discount))
 
 
@@ -77,10 +79,14 @@ def _sizes(reward: Array) -> tuple[int, int]:
 
 
 def _transition_rows(transition: Any, states: int, actions: int, terminal: Mask) -> sparse.csr_matrix:
+    from scipy import sparse
+
     if not sparse.issparse(transition):
         transition = np.asarray(transition, dtype=np.float64)
         if transition.shape != (states, actions, states):
-            raise InvalidProblem(f"transition has shape {transition.shape}; reward asks for {(states, actions, states)}")
+            raise InvalidProblem(
+                f"transition has shape {transition.shape}; reward asks for {(states, actions, states)}"
+            )
         transition = transition.reshape(states * actions, states)
     rows = sparse.csr_matrix(transition, dtype=np.float64)
     if rows.shape != (states * actions, states):
@@ -90,7 +96,9 @@ def _transition_rows(transition: Any, states: int, actions: int, terminal: Mask)
     total = np.asarray(rows.sum(axis=1)).reshape(states, actions)
     wrong = np.argwhere((np.abs(total - 1.0) > 1e-6) & ~terminal[:, None])
     if len(wrong) or (rows.data < 0).any():
-        state, action = wrong[0] if len(wrong) else divmod(int(np.flatnonzero(rows.min(axis=1).toarray() < 0)[0]), actions)
+        state, action = (
+            wrong[0] if len(wrong) else divmod(int(np.flatnonzero(rows.min(axis=1).toarray() < 0)[0]), actions)
+        )
         raise InvalidProblem(f"transition[{state}, {action}] is no distribution (sum {total[state, action]:g})")
     return rows
 
@@ -99,7 +107,7 @@ def _start_distribution(start: int | ArrayLike, states: int) -> Array:
     given = np.asarray(start, dtype=np.float64)
     if given.ndim == 0:
         if not (0 <= given < states and given == np.floor(given)):
-            raise InvalidProblem(f"start is {start}; expected a state from 0 to {states - 1}")
+            raise InvalidProblem(f"start is {given:g}; expected a state from 0 to {states - 1}")
         return np.eye(states)[int(given)]
     if given.shape != (states,) or (given < 0).any() or abs(given.sum() - 1.0) > 1e-6:
         raise InvalidProblem(f"start has shape {given.shape} and sum {given.sum():g}; expected {states} probabilities")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
 
 from evaluation.checks import Array, as_points, as_vector
 from evaluation.estimate import Estimate
@@ -101,11 +100,13 @@ def _monte_carlo(front: Array, seed: int, confidence: float) -> Estimate:
 
     Source: Deng and Zhang 2019, IEEE TEVC 23(5) (the estimate); the interval is Student's, over the batches.
     """
+    from scipy.special import stdtrit  # here and elsewhere: scipy's parts cost more to load than this whole package
+
     scale = front.max(axis=0)
     generator = np.random.default_rng(seed)
     batches = [_directions_batch(front / scale, generator) for _ in range(BATCHES)]
     mean = float(np.mean(batches))
-    half = float(np.std(batches, ddof=1) / np.sqrt(BATCHES) * student.ppf((1 + confidence) / 2, BATCHES - 1))
+    half = float(np.std(batches, ddof=1) / np.sqrt(BATCHES) * stdtrit(BATCHES - 1, (1 + confidence) / 2))
     volume = float(np.prod(scale))
     return Estimate(mean * volume, (mean - half) * volume, (mean + half) * volume, "monte-carlo")
 

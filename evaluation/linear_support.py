@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial import HalfspaceIntersection
 
 from evaluation.checks import Array
 from evaluation.finite import FiniteProblem, NoConvergence, finite_problem
@@ -26,7 +25,7 @@ def convex_coverage_set(
     tolerance: float = 1e-9,
     max_sweeps: int = 100_000,
 ) -> Array:
-    """The least set of returns [n, m] that holds the best one for every linear preference, sorted by the first objective.
+    """The least set of returns [n, m] that holds the best one for every linear preference, in rising first objective.
 
     Starts from the preferences for a single objective; then solves the problem for every preference at a corner of the
     upper surface found so far, until no corner can be raised: the surface is then exact, for any m.
@@ -79,7 +78,7 @@ def _sweep(problem: FiniteProblem, weights: Array, values: Array) -> Array:
     Among equally good actions the one with the larger sum over objectives wins: a preference that ignores an objective
     then still gets a non-dominated return.
     """
-    states, actions, objectives = problem.reward.shape
+    states, actions, _ = problem.reward.shape
     ahead = (problem.transition @ values.reshape(states, -1)).reshape(states, actions, *weights.shape)
     options = problem.reward[:, :, None] + problem.discount * ahead
     utility = np.einsum("sawm,wm->saw", options, weights)
@@ -95,6 +94,8 @@ def _corners(front: Array) -> Array:
 
     Found as the vertices of the region above the surface, in units of each objective's range; a cap closes the region.
     """
+    from scipy.spatial import HalfspaceIntersection
+
     objectives = front.shape[1]
     width = np.ptp(front, axis=0)
     width = np.where(width > 0, width, 1.0)

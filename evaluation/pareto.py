@@ -8,7 +8,6 @@ from __future__ import annotations
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog
 
 from evaluation.checks import Array, Mask, as_points
 
@@ -16,7 +15,7 @@ from evaluation.checks import Array, Mask, as_points
 def nondominated(points: ArrayLike, *, keep_duplicates: bool = False) -> Mask:
     """Mask [n] of the points that no other point equals or exceeds in every objective while exceeding it in one.
 
-    Of equal points the first is kept, all of them with `keep_duplicates`. Raises InvalidPoints for bad values or shapes.
+    Of equal points the first is kept, all of them with `keep_duplicates`. Raises InvalidPoints for bad values.
     """
     array = as_points(points)
     if len(array) == 0:
@@ -100,6 +99,8 @@ def _advantage(front: Array, index: int) -> float:
 
     Negative: no preference chooses it. Source: Roijers et al. 2013, section 6.1.
     """
+    from scipy.optimize import linprog
+
     objectives = front.shape[1]
     behind = np.delete(front, index, axis=0) - front[index]
     program = linprog(

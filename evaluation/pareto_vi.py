@@ -27,8 +27,8 @@ def pareto_front(
 ) -> Array:
     """Non-dominated expected discounted returns [n, m] of deterministic policies, sorted by the first objective.
 
-    Policies may depend on the time and on what happened before: in a stochastic problem a policy may promise a different
-    trade-off after each outcome, so the set can be larger than that of stationary policies.
+    Policies may depend on the time and on what happened before: in a stochastic problem a policy may promise a
+    different trade-off after each outcome, so the set can be larger than that of stationary policies.
 
     transition, reward, start, terminal: as `evaluation.finite.finite_problem` takes them.
     discount: factor per step, the first reward undiscounted. horizon: number of steps of an episode [steps];
@@ -49,7 +49,7 @@ def _solve(problem: FiniteProblem, horizon: int | None, tolerance: float, max_sw
     values = [np.zeros((1, objectives))] * states
     stale = ~problem.terminal
     for _ in range(max_sweeps if horizon is None else horizon):
-        fresh = {int(state): _backup(problem, state, values, tolerance) for state in np.flatnonzero(stale)}
+        fresh = {state: _backup(problem, state, values, tolerance) for state in np.flatnonzero(stale).tolist()}
         moved = np.zeros(states, dtype=bool)
         for state, front in fresh.items():
             moved[state] = not _same(front, values[state], tolerance)
@@ -88,8 +88,8 @@ def _expectation(probabilities: Array, fronts: list[Array], tolerance: float) ->
     for probability, front in zip(probabilities[1:], fronts[1:], strict=True):
         if len(total) * len(front) > LARGEST_SUM:
             raise NoConvergence(
-                f"a front would need {len(total)} x {len(front)} vectors; give a larger tolerance or a shorter horizon, "
-                "or ask for the convex coverage set"
+                f"a front would need {len(total)} x {len(front)} vectors; give a larger tolerance or a shorter "
+                "horizon, or ask for the convex coverage set"
             )
         sums = total[:, None] + probability * front
         total = _prune(sums.reshape(-1, front.shape[1]), tolerance)
@@ -105,7 +105,8 @@ def _prune(points: Array, tolerance: float) -> Array:
     keep = np.ones(len(front), dtype=bool)
     for index in range(len(front) - 1):
         if keep[index]:
-            keep[index + 1 :] &= (front[index] < front[index + 1 :] - tolerance).any(axis=1)
+            excess = front[index + 1 :] - front[index]
+            keep[index + 1 :] &= excess.max(axis=1) > tolerance
     return front[keep]
 
 

@@ -13,7 +13,8 @@ from evaluation.checks import Array
 def simplex_lattice(objectives: int, partitions: int) -> Array:
     """All C(partitions + m - 1, m - 1) preferences [n, m] whose entries are multiples of 1 / partitions.
 
-    Counted in integers, so none is lost to rounding. In lexicographic order. Source: Das and Dennis 1998, SIAM J. Optim. 8(3).
+    Counted in integers, so none is lost to rounding. In lexicographic order.
+    Source: Das and Dennis 1998, SIAM J. Optim. 8(3).
     """
     _check_size(objectives, partitions, "partitions")
     bars = np.array(list(combinations(range(partitions + objectives - 1), objectives - 1)), dtype=np.int64)
