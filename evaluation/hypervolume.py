@@ -50,21 +50,25 @@ def is_exact(objectives: int, count: int) -> bool:
 def hypervolume_contributions(points: ArrayLike, reference: ArrayLike, *, seed: int = 0) -> Array:
     """What the hypervolume [n] would lose with each point: 0 for dominated points and for equal ones.
 
+    A point that one of the others dominates comes to count when that other leaves, so it lowers the other's loss.
     Exact where `hypervolume` is exact for n points; beyond, the share of random places below the point that no other
     point covers, whose standard error is at most half of 2 ** -8.5 of the volume below the point.
     Raises InvalidPoints for bad shapes, NaN or infinity.
     """
     array = as_points(points)
     above = array - as_vector(reference, array.shape[1], "reference")
-    useful = np.flatnonzero((above > 0).all(axis=1) & nondominated(array, keep_duplicates=True))
-    front, loss = above[useful], np.zeros(len(array))
+    inside = (above > 0).all(axis=1)
+    useful = np.flatnonzero(inside & nondominated(array, keep_duplicates=True))
+    loss = np.zeros(len(array))
     generator = np.random.default_rng(seed)
-    for row, index in enumerate(useful):
-        limited = np.minimum(np.delete(front, row, axis=0), front[row])
+    for index in useful:
+        point, others = above[index], inside & (np.arange(len(array)) != index)
+        limited = np.minimum(above[others], point)
+        limited = limited[nondominated(limited)]
         if is_exact(array.shape[1], len(limited)):
-            loss[index] = max(0.0, float(np.prod(front[row])) - _exact(limited[nondominated(limited)]))
+            loss[index] = max(0.0, float(np.prod(point)) - _exact(limited))
         else:
-            loss[index] = np.prod(front[row]) * _uncovered_share(limited / front[row], generator)
+            loss[index] = np.prod(point) * _uncovered_share(limited / point, generator)
     return loss
 
 

@@ -59,10 +59,17 @@ def _best_returns(
 def _value_iteration(
     problem: FiniteProblem, weights: Array, horizon: int | None, tolerance: float, max_sweeps: int
 ) -> Array:
+    """Vectors are summed along with the utility; what lies beyond k steps is at most g^k / (1 - g) of the best reward.
+
+    That bound ends the sweeps where equally good actions take turns and the vectors never settle.
+    """
     values = np.zeros((len(problem.start), *weights.shape))
+    left = 1.0 - problem.discount
+    tail = float(np.abs(problem.reward).max()) / left if left else np.inf
     for _ in range(max_sweeps if horizon is None else horizon):
         previous, values = values, _sweep(problem, weights, values)
-        if np.abs(values - previous).max() <= tolerance * (1.0 - problem.discount or 1.0):
+        tail *= problem.discount
+        if tail <= tolerance or np.abs(values - previous).max() <= tolerance * (left or 1.0):
             break
     else:
         if horizon is None:

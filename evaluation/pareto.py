@@ -40,7 +40,7 @@ def convex_coverage(points: ArrayLike, *, strict: bool = False, tolerance: float
     if len(candidates) <= 1 or array.shape[1] == 1:
         return mask
     front = _unit_range(array[candidates])
-    find = _coverage_of_two if array.shape[1] == 2 else _coverage_by_programs
+    find = _coverage_of_two if front.shape[1] == 2 else _coverage_by_programs
     mask[candidates] = find(front, -tolerance if not strict else tolerance)
     return mask
 
@@ -66,9 +66,12 @@ def crowding_distance(points: ArrayLike) -> Array:
 
 
 def _unit_range(points: Array) -> Array:
-    """Each objective moved and scaled to [0, 1]: who is best for some preference does not change with either."""
+    """Each objective moved and scaled to [0, 1]: who is best for some preference does not change with either.
+
+    An objective on which all agree is left out: with all weight on it every point would be a best one.
+    """
     low, width = points.min(axis=0), np.ptp(points, axis=0)
-    return np.asarray((points - low) / np.where(width > 0, width, 1.0))
+    return np.asarray((points - low)[:, width > 0] / width[width > 0])
 
 
 def _coverage_of_two(front: Array, margin: float) -> Mask:

@@ -114,5 +114,5 @@ def _same(one: Array, other: Array, tolerance: float) -> bool:
     """Whether two sets have as many vectors and each has a neighbour within `tolerance` in the other."""
     if len(one) != len(other):
         return False
-    near = (np.abs(one[:, None] - other) <= tolerance).all(axis=2)
-    return bool(near.any(axis=0).all() and near.any(axis=1).all())
+    near = np.abs(one[:, None] - other).max(axis=2)
+    return bool(max(near.min(axis=0).max(), near.min(axis=1).max()) <= tolerance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import combinations
+from math import comb
 
 import numpy as np
 
@@ -17,17 +18,18 @@ def simplex_lattice(objectives: int, partitions: int) -> Array:
     Source: Das and Dennis 1998, SIAM J. Optim. 8(3).
     """
     _check_size(objectives, partitions, "partitions")
-    bars = np.array(list(combinations(range(partitions + objectives - 1), objectives - 1)), dtype=np.int64)
-    bars = bars.reshape(-1, objectives - 1)
-    fence = np.column_stack([np.full(len(bars), -1), bars, np.full(len(bars), partitions + objectives - 1)])
+    places, splits = partitions + objectives - 1, objectives - 1
+    bars = np.array(list(combinations(range(places), splits)), dtype=np.int64).reshape(comb(places, splits), splits)
+    fence = np.column_stack([np.full(len(bars), -1), bars, np.full(len(bars), places)])
     return np.asarray((np.diff(fence, axis=1) - 1) / partitions)
 
 
-def simplex_energy(objectives: int, count: int, seed: int = 42) -> Array:
+def simplex_energy(objectives: int, count: int, seed: int = 1) -> Array:
     """`count` well spread preferences [count, m] of least Riesz s-energy, the field's usual set for expected utility.
 
-    The first call for a triple takes seconds, later ones nothing. Source: Blank, Deb, Dhebar, Bandaru, Seada 2021,
-    IEEE TEVC 25(1), as computed by pymoo; MORL-Baselines scores with 50 of them and seed 42.
+    The first call for a triple takes seconds, later ones nothing. Seed 1 gives the set that MORL-Baselines scores with
+    (50 of them): pymoo, which computes it, drops the seed 42 asked for there and always draws from 1.
+    Source: Blank, Deb, Dhebar, Bandaru, Seada 2021, IEEE TEVC 25(1).
     """
     _check_size(objectives, count, "count")
     return _energy(objectives, count, seed).copy()
@@ -43,9 +45,9 @@ def simplex_uniform(objectives: int, count: int, seed: int) -> Array:
 def _energy(objectives: int, count: int, seed: int) -> Array:
     if objectives == 1:
         return np.ones((count, 1))
-    from pymoo.util.ref_dirs import get_reference_directions
+    from pymoo.util.ref_dirs.energy import RieszEnergyReferenceDirectionFactory
 
-    directions = np.asarray(get_reference_directions("energy", objectives, count, seed=seed), dtype=np.float64)
+    directions = np.asarray(RieszEnergyReferenceDirectionFactory(objectives, count).do(seed=seed), dtype=np.float64)
     return np.asarray(directions / directions.sum(axis=1, keepdims=True))
 
 

@@ -1,0 +1,61 @@
+"""How results are scored: indicators, exact solutions, statistics and plots. Numpy in, numbers out.
+
+Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see `evaluation.checks` for the errors.
+"""
+
+from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from evaluation.estimate import Estimate
+from evaluation.finite import InvalidProblem, NoConvergence
+from evaluation.hypervolume import hypervolume, hypervolume_contributions
+from evaluation.indicators import (
+    additive_epsilon,
+    cardinality,
+    conditioned_utility,
+    expected_utility,
+    igd,
+    igd_plus,
+    maximum_utility_loss,
+    sparsity,
+)
+from evaluation.linear_support import convex_coverage_set
+from evaluation.page import front_page
+from evaluation.pareto import convex_coverage, crowding_distance, nondominated
+from evaluation.pareto_vi import pareto_front
+from evaluation.plots import plot_front, plot_indicator
+from evaluation.statistics import Comparison, bootstrap_interval, front_interval, interquartile_mean, paired_comparison
+from evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
+
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "InvalidPoints",
+    "InvalidProblem",
+    "InvalidWeights",
+    "NoConvergence",
+    "additive_epsilon",
+    "bootstrap_interval",
+    "cardinality",
+    "check_weights",
+    "conditioned_utility",
+    "convex_coverage",
+    "convex_coverage_set",
+    "crowding_distance",
+    "expected_utility",
+    "front_interval",
+    "front_page",
+    "hypervolume",
+    "hypervolume_contributions",
+    "igd",
+    "igd_plus",
+    "interquartile_mean",
+    "maximum_utility_loss",
+    "nondominated",
+    "paired_comparison",
+    "pareto_front",
+    "plot_front",
+    "plot_indicator",
+    "simplex_energy",
+    "simplex_lattice",
+    "simplex_uniform",
+    "sparsity",
+]

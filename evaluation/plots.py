@@ -1,0 +1,198 @@
+"""Pictures of results as PNG, PDF or SVG (by the file's ending), without a window, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evaluation.checks import Array, InvalidPoints, as_front, as_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FOUND, EXACT, BAND = (
+    "#0072B2",
+    "#D55E00",
+    "#56B4E9",
+)  # blue, vermilion, sky: told apart with any colour vision (Okabe, Ito)
+
+
+def plot_front(
+    points: ArrayLike,
+    names: Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    exact: ArrayLike | None = None,
+    errors: ArrayLike | None = None,
+    labels: Sequence[str] | None = None,
+) -> Path:
+    """Draw a front [n, m], m >= 2, beside the exact one [q, m], and return the file's path.
+
+    Two objectives: a scatter with error bars. Three: the solid view and its three sides. More: parallel coordinates.
+
+    names: m objective names with their units. errors: standard errors [n, m], drawn as bars of one standard error.
+    labels: n short texts written beside the points (two and three objectives).
+    Raises InvalidPoints for shapes that disagree; OSError if the file cannot be written, an older file then stays.
+    """
+    front = as_front(points, "points", len(names))
+    truth = np.empty((0, len(names))) if exact is None else as_points(exact, "exact", len(names))
+    spread = np.zeros_like(front) if errors is None else as_points(errors, "errors", len(names))
+    if len(names) < 2 or spread.shape != front.shape or (labels is not None and len(labels) != len(front)):
+        raise InvalidPoints(
+            f"{len(front)} points of {len(names)} objectives, errors of shape {spread.shape}, "
+            f"{len(labels or ())} labels; expected a row of errors and a label per point, at least two objectives"
+        )
+    draw = {2: _two_objectives, 3: _three_objectives}.get(len(names), _many_objectives)
+    figure = _figure((11.0, 9.0) if len(names) == 3 else (max(7.0, 1.6 * len(names)), 5.0))
+    draw(figure, front, truth, spread, names, labels)
+    return _save(figure, path)
+
+
+def plot_indicator(
+    steps: ArrayLike, values: ArrayLike, path: str | os.PathLike[str], name: str, *, exact: float | None = None
+) -> Path:
+    """Draw an indicator over real environment steps [t], values [seeds, t]: median, middle half and whole range.
+
+    exact: the best possible value, drawn as a line. Returns the file's path; raises as `plot_front`.
+    """
+    runs = as_front(values, "values")
+    time = np.asarray(steps, dtype=np.float64)
+    if time.shape != runs.shape[1:]:
+        raise InvalidPoints(f"{time.shape} steps for values of shape {runs.shape}; expected values [seeds, steps]")
+    figure = _figure((7.0, 4.5))
+    axes = figure.add_subplot()
+    low, first, median, third, high = np.quantile(runs, [0.0, 0.25, 0.5, 0.75, 1.0], axis=0)
+    if len(runs) > 1:
+        axes.fill_between(time, low, high, color=BAND, alpha=0.25, lw=0, label=f"range of {len(runs)} seeds")
+        axes.fill_between(time, first, third, color=BAND, alpha=0.55, lw=0, label="middle half")
+    axes.plot(time, median, color=FOUND, lw=2, label="median" if len(runs) > 1 else "one seed")
+    if exact is not None:
+        axes.axhline(exact, color=EXACT, lw=1.5, ls="--", label=f"exact {exact:,.6g}")
+    _finish(axes, "environment steps", name)
+    axes.legend(frameon=False, loc="lower right")
+    return _save(figure, path)
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a file beside `path` and move it there: readers see the old file or the new one, never half."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        write(part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _two_objectives(
+    figure: Figure, front: Array, exact: Array, errors: Array, names: Sequence[str], labels: Sequence[str] | None
+) -> None:
+    axes = figure.add_subplot()
+    _projection(axes, front, exact, errors, labels)
+    _finish(axes, names[0], names[1])
+    axes.legend(frameon=False, loc="best")
+
+
+def _three_objectives(
+    figure: Figure, front: Array, exact: Array, errors: Array, names: Sequence[str], labels: Sequence[str] | None
+) -> None:
+    solid: Any = figure.add_subplot(2, 2, 1, projection="3d")
+    if len(exact):
+        solid.scatter(*exact.T, s=36, facecolors="none", edgecolors=EXACT, depthshade=False)
+    solid.scatter(*front.T, s=26, color=FOUND, depthshade=False)
+    solid.set(xlabel=names[0], ylabel=names[1], zlabel=names[2])
+    solid.tick_params(labelsize=8)
+    solid.locator_params(nbins=5)
+    solid.set_box_aspect(None, zoom=0.85)  # the third label would be cut off
+    for place, (column, row) in enumerate(combinations(range(3), 2), start=2):
+        side = [column, row]
+        axes = figure.add_subplot(2, 2, place)
+        _projection(axes, front[:, side], exact[:, side], errors[:, side], labels)
+        _finish(axes, names[column], names[row])
+    axes.legend(frameon=False, loc="best")
+
+
+def _projection(axes: Axes, front: Array, exact: Array, errors: Array, labels: Sequence[str] | None) -> None:
+    """Points on two of the objectives, with error bars where there are any."""
+    if len(exact):
+        axes.scatter(
+            exact[:, 0],
+            exact[:, 1],
+            s=70,
+            facecolors="none",
+            edgecolors=EXACT,
+            linewidths=1.5,
+            label="exact front",
+            zorder=2,
+        )
+    if errors.any():
+        axes.errorbar(
+            front[:, 0],
+            front[:, 1],
+            xerr=errors[:, 0],
+            yerr=errors[:, 1],
+            fmt="none",
+            ecolor=FOUND,
+            alpha=0.5,
+            lw=1.2,
+            zorder=3,
+        )
+    axes.scatter(front[:, 0], front[:, 1], s=26, color=FOUND, label="found", zorder=4)
+    for text, place in zip(labels or (), front, strict=False):
+        axes.annotate(text, place, xytext=(5, 5), textcoords="offset points", fontsize=8, color="#444444")
+
+
+def _many_objectives(
+    figure: Figure, front: Array, exact: Array, errors: Array, names: Sequence[str], labels: Sequence[str] | None
+) -> None:
+    """One upright axis per objective in its own range, one line per policy, coloured by the first objective."""
+    from matplotlib import colormaps
+
+    everything = np.vstack([front, exact])
+    low, width = everything.min(axis=0), np.ptp(everything, axis=0)
+    width = np.where(width > 0, width, 1.0)
+    axes, places = figure.add_subplot(), np.arange(len(names))
+    for index, row in enumerate((exact - low) / width):
+        axes.plot(places, row, color="#BBBBBB", lw=0.8, label="exact front" if index == 0 else None, zorder=1)
+    for index, row in enumerate((front - low) / width):
+        shade = colormaps["viridis"](0.92 * row[0])
+        axes.plot(places, row, color=shade, lw=1.6, alpha=0.85, zorder=2, label="found" if index == 0 else None)
+    plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    for place in range(len(names)):
+        axes.axvline(place, color="#333333", lw=0.8, zorder=3)
+        axes.text(place, 1.02, f"{low[place] + width[place]:.4g}", ha="center", va="bottom", fontsize=8, bbox=plate)
+        axes.text(place, -0.02, f"{low[place]:.4g}", ha="center", va="top", fontsize=8, bbox=plate)
+    axes.set(xticks=places, xticklabels=names, yticks=[], xlim=(-0.25, len(names) - 0.75), ylim=(-0.08, 1.08))
+    axes.tick_params(axis="x", length=0, pad=12)
+    axes.spines[:].set_visible(False)
+    if len(exact):
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2)
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)  # pyplot stays out of it: no window, and nobody's current figure changes
+    return figure
+
+
+def _finish(axes: Axes, horizontal: str, vertical: str) -> None:
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    axes.grid(color="#DDDDDD", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    return write_whole(path, lambda part: figure.savefig(part, dpi=150))
