@@ -1,0 +1,65 @@
+"""Server queues: one server, M queues; serve one of them at each step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from envs.batched import BatchedEnv, Outcome, State
+from envs.protocol import EnvSpec
+from envs.seeding import poisson
+
+LADDER = {6: (0.05, 0.033), 8: (0.0125, 0.025), 12: (0.0115, 0.01), 16: (0.005, 0.006), 32: (0.00175, 0.0015),
+          64: (0.00054, 0.00038)}  # fmt: skip
+"""Queues -> lowest arrival rate and its increase from queue to queue; about 0.80 arrivals per step in all."""
+LOAD, CAP, HORIZON, MOST_ARRIVALS = 0.8, 500, 500, 12  # the last: P(more in one queue and step) < 1e-10
+
+
+def arrival_rates(queues: int) -> list[float]:
+    """Poisson rates per step: the published ones where there are any, else a ladder 1 : 2 : ... : M of load 0.80."""
+    low, rise = LADDER.get(queues, (0.0, 0.0))
+    if queues in LADDER:
+        return [low + i * rise for i in range(queues)]
+    return [LOAD * (i + 1) / (queues * (queues + 1) / 2) for i in range(queues)]
+
+
+class ServerQueues(BatchedEnv):
+    """Arrivals come first, then the chosen queue is served: it pays 1 in its own objective if it was not empty.
+
+    Source: Guidobene, Benedetti and Arapovic 2025, arXiv:2508.10608.
+    """
+
+    def __init__(self, num_envs: int, device: Any = "cpu", queues: int = 6, **options: Any) -> None:
+        """queues: M >= 2. options: seed, max_episode_steps."""
+        if queues < 2:
+            raise ValueError(f"server queues need at least 2 queues, got {queues}")
+        self.rates = torch.tensor(arrival_rates(queues), dtype=torch.float64, device=device)
+        self.queues = self.step_draws = queues
+        spec = EnvSpec(
+            id="server-queues-v0", observation_space=spaces.Box(0, CAP, (queues,), np.float32),
+            action_space=spaces.Discrete(queues), objectives=tuple(f"queue_{i}" for i in range(queues)),
+            horizon=HORIZON, discount=0.9999, reference_point=(0.0,) * queues,
+        )  # fmt: skip
+        super().__init__(spec, num_envs, device, **options)
+
+    def start(self, uniform: Tensor) -> State:
+        """All queues are empty."""
+        return (torch.zeros(self.num_envs, self.queues, device=self.device),)
+
+    def transition(self, state: State, action: Tensor, uniform: Tensor) -> Outcome:
+        """See BatchedEnv.transition."""
+        waiting = (state[0] + poisson(uniform, self.rates, MOST_ARRIVALS).float()).clamp_(max=CAP)
+        chosen = torch.nn.functional.one_hot(action, self.queues)
+        served = chosen * (waiting > 0)
+        return Outcome((waiting - served,), served.float(), torch.zeros_like(action, dtype=torch.bool))
+
+    def observe(self, state: State) -> Tensor:
+        """Lengths of the queues."""
+        return state[0].clone()
+
+
+ENVIRONMENTS = {"server-queues-v0": ServerQueues}

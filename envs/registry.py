@@ -1,0 +1,114 @@
+"""`make`: the fastest faithful version of an environment, by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
+
+from envs.errors import UnknownName
+from envs.finite import FiniteModel
+from envs.protocol import VectorEnv
+
+Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_episode_steps=..., **options)
+
+BATCHED = (
+    "deep_sea_treasure", "resource_gathering", "breakable_bottles", "four_room", "fruit_tree", "fishwood", "queues",
+    "minecart", "water_reservoir", "mountain_car", "mujoco_bodies",
+)  # fmt: skip
+"""Modules of this package that hold a dictionary ENVIRONMENTS, and perhaps one of exact models, MODELS."""
+
+_own: dict[str, Constructor] = {}
+
+
+class Listed(NamedTuple):
+    """An entry of `list_environments`."""
+
+    id: str
+    backend: str  # what `make` would use
+    exact: bool  # whether `finite_model` knows it
+
+
+def _collected(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for module in BATCHED:
+        found |= getattr(import_module(f"envs.{module}"), name, {})
+    return found
+
+
+def register(id: str, constructor: Constructor) -> None:
+    """Make `make(id, ...)` call constructor(num_envs, device=..., seed=..., max_episode_steps=..., **options)."""
+    _own[id] = constructor
+
+
+def register_gymnasium(
+    id: str, factory: Callable[[], Any], objectives: Sequence[str] = (), costs: Sequence[str] = ()
+) -> None:
+    """Make any gymnasium environment known under an id; `factory` builds one copy.
+
+    objectives: names of the reward's channels. costs: keys of the step's info that hold costs.
+    """
+    from envs.gymnasium_adapter import GymnasiumEnv
+
+    def constructor(num_envs: int, **options: Any) -> VectorEnv:
+        return GymnasiumEnv(factory, num_envs, id=id, objectives=objectives, costs=costs, **options)
+
+    register(id, constructor)
+
+
+def make(
+    id: str,
+    num_envs: int = 1,
+    *,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    max_episode_steps: int | None = None,
+    backend: str | None = None,
+    **options: Any,
+) -> VectorEnv:
+    """N copies of an environment that step at once.
+
+    Args:
+        id: a gymnasium or mo-gymnasium id, or one that was registered here.
+        max_episode_steps: cut episodes after so many steps instead of the usual number.
+        backend: None picks the fastest faithful one (tensors, then MuJoCo threads, then gymnasium itself) and
+            `spec.backend` says which; "gymnasium-sync" or "gymnasium-async" insist on the original.
+        options: for the environment's constructor.
+
+    Raises: UnknownName with near matches; MissingExtra when a package is not installed.
+    """
+    common = {"device": device, "seed": seed, "max_episode_steps": max_episode_steps}
+    if id in _own:
+        return _own[id](num_envs, **common, **options)
+    known = _collected("ENVIRONMENTS") if backend is None else {}
+    if id in known:
+        env: VectorEnv = known[id](num_envs, **common, **options)
+        return env
+    from envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
+
+    ids = gymnasium_ids()
+    if id not in ids:
+        raise UnknownName("environment", id, {*ids, *_own, *_collected("ENVIRONMENTS")}, "`tradeoff envs` lists them")
+    return GymnasiumEnv(id, num_envs, workers=2 if backend == "gymnasium-async" else 0, **common, **options)
+
+
+def finite_model(id: str, **options: Any) -> FiniteModel:
+    """Exact arrays of a finite environment. Raises UnknownName when there are none."""
+    models = _collected("MODELS")
+    if id not in models:
+        raise UnknownName("finite model", id, models)
+    model: FiniteModel = models[id](**options)
+    return model
+
+
+def list_environments() -> list[Listed]:
+    """Every id that `make` knows: ours, and mo-gymnasium's through the adapter."""
+    from envs.gymnasium_adapter import gymnasium_ids
+
+    ours, models = _collected("ENVIRONMENTS"), _collected("MODELS")
+    backends = {id: "mujoco-threads" if id in import_module("envs.mujoco_bodies").ENVIRONMENTS else "torch" for id in ours}
+    others = {id: "gymnasium-sync" for id in gymnasium_ids(mo_only=True) if id not in ours}
+    own = {id: "registered" for id in _own}
+    return [Listed(id, backend, id in models) for id, backend in sorted({**others, **backends, **own}.items())]

@@ -1,0 +1,91 @@
+"""A batched environment from given arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike
+
+from envs.finite import FiniteEnv, FiniteModel, Tables
+from envs.protocol import EnvSpec
+
+
+def tabular_tables(model: FiniteModel) -> Tables:
+    """A branch for every successor that some action can reach."""
+    states, actions, _ = model.transition.shape
+    most = int((model.transition > 0).sum(-1).max())
+    order = np.argsort(-model.transition, axis=-1, kind="stable")[..., :most]
+    probability = np.take_along_axis(model.transition, order, -1)
+    channels = np.concatenate([model.reward, model.cost], -1)[:, :, None].repeat(most, 2)
+    channels[model.terminal] = 0.0
+    return Tables(probability, order, channels, model.terminal, np.arange(states)[:, None].astype(float), model.start)
+
+
+def finite_arrays(
+    transition: ArrayLike,
+    reward: ArrayLike,
+    *,
+    cost: ArrayLike | None = None,
+    start: ArrayLike | int = 0,
+    terminal: ArrayLike | None = None,
+    horizon: int | None = None,
+) -> FiniteModel:
+    """Check arrays and bring them into the form of a FiniteModel.
+
+    Args:
+        transition: [S, A, S] probabilities, each row summing to 1.
+        reward: [S, A, m] or, per successor, [S, A, S, m].
+        cost: [S, A, k] or [S, A, S, k].
+        start: a state, or a distribution [S].
+        terminal: [S] states in which an episode is over.
+
+    Raises: ValueError naming the array and the row that does not fit.
+    """
+    p = np.asarray(transition, dtype=np.float64)
+    if p.ndim != 3 or p.shape[0] != p.shape[2]:
+        raise ValueError(f"transition must be [S, A, S], got {p.shape}")
+    bad = np.argwhere((np.abs(p.sum(-1) - 1) > 1e-9) | (p < 0).any(-1))
+    if len(bad):
+        raise ValueError(f"transition[{bad[0][0]}, {bad[0][1]}] is not a distribution: it sums to {p[tuple(bad[0])].sum()}")
+    states = len(p)
+    first = np.eye(states)[start] if np.ndim(start) == 0 else np.asarray(start, dtype=np.float64)
+    over = np.zeros(states, bool) if terminal is None else np.asarray(terminal, bool)
+    paid = _expected("reward", reward, p)
+    costs = np.zeros((*p.shape[:2], 0)) if cost is None else _expected("cost", cost, p)
+    return FiniteModel(p, paid, costs, first, over, horizon)
+
+
+def _expected(name: str, given: ArrayLike, p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    x = np.asarray(given, dtype=np.float64)
+    if x.shape[:3] == p.shape and x.ndim == 4:
+        return np.asarray((p[..., None] * x).sum(2))
+    if x.shape[:2] != p.shape[:2] or x.ndim != 3:
+        raise ValueError(f"{name} must be [S, A, channels] or [S, A, S, channels] with transition {p.shape}, got {x.shape}")
+    return x
+
+
+def make_tabular(
+    model: FiniteModel,
+    num_envs: int,
+    *,
+    id: str = "tabular",
+    objectives: Sequence[str] | None = None,
+    costs: Sequence[str] | None = None,
+    limits: Sequence[float] = (),
+    discount: float = 0.99,
+    reference_point: Sequence[float] | None = None,
+    **options: Any,
+) -> FiniteEnv:
+    """N copies of a finite problem; the observation is the number of the state. Rewards are paid in expectation."""
+    states, actions, m = model.reward.shape
+    spec = EnvSpec(
+        id=id, observation_space=spaces.MultiDiscrete([states]), action_space=spaces.Discrete(actions),
+        objectives=tuple(objectives or (f"objective_{i}" for i in range(m))),
+        costs=tuple(costs or (f"cost_{i}" for i in range(model.cost.shape[-1]))), limits=tuple(limits),
+        horizon=model.horizon, discount=discount,
+        reference_point=None if reference_point is None else tuple(reference_point),
+    )  # fmt: skip
+    return FiniteEnv(spec, tabular_tables(model), num_envs, **options)
