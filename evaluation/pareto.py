@@ -93,19 +93,27 @@ def _height(left: Array, middle: Array, right: Array) -> float:
 
 
 def _coverage_by_programs(front: Array, margin: float) -> Mask:
-    """The points that reach `margin`, by one linear program each unless a corner of the simplex already shows it."""
-    return np.array([_advantage(front, index) >= margin for index in range(len(front))])
+    """The points that reach `margin`, by one linear program each, over those not yet found useless.
+
+    One at a time: of two points that differ by rounding, each would otherwise make the other useless.
+    """
+    keep = np.ones(len(front), dtype=bool)
+    for index, point in enumerate(front):
+        keep[index] = False
+        keep[index] = _advantage(point, front[keep]) >= margin
+    return keep
 
 
-def _advantage(front: Array, index: int) -> float:
-    """The most by which a preference puts the point ahead of all others: max over w of min over q of w (p - q).
+def _advantage(point: Array, others: Array) -> float:
+    """The most by which a preference puts the point [m] ahead of all others: max over w of min over q of w (p - q).
 
     Negative: no preference chooses it. Source: Roijers et al. 2013, section 6.1.
     """
     from scipy.optimize import linprog
 
-    objectives = front.shape[1]
-    behind = np.delete(front, index, axis=0) - front[index]
+    if len(others) == 0:
+        return np.inf
+    objectives, behind = len(point), others - point
     program = linprog(
         np.append(np.zeros(objectives), -1.0),
         A_ub=np.column_stack([behind, np.ones(len(behind))]),

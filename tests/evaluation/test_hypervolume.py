@@ -111,7 +111,7 @@ def test_contributions_by_hand():
 
 def test_contributions_beyond_the_rule():
     # The recursion is exact at any size, only slow; a share p of 2 ** 17 draws scatters by sqrt(p (1 - p) / 2 ** 17).
-    points = sphere(32, 13)
+    points = sphere(36, 13, seed=1) + 1.0
     loss = hypervolume_contributions(points, np.zeros(13))
     for index in range(3):
         volume = np.prod(points[index])
@@ -181,7 +181,12 @@ def test_minecart_published_front(name, reference, values):
 
 
 def test_bad_input_is_refused():
-    for points, reference in [([[1.0, np.nan]], [0, 0]), ([[1.0, 2.0]], [0, np.inf]), ([[1.0, 2.0]], [0]), ([1.0], [0])]:
+    for points, reference in [
+        ([[1.0, np.nan]], [0, 0]),
+        ([[1.0, 2.0]], [0, np.inf]),
+        ([[1.0, 2.0]], [0]),
+        ([1.0], [0]),
+    ]:
         with pytest.raises(InvalidPoints, match="points|reference"):
             hypervolume(points, reference)
         with pytest.raises(InvalidPoints, match="points|reference"):

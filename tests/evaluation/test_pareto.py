@@ -74,6 +74,13 @@ def test_coverage_by_programs_agrees_with_the_plane():
     assert 2 < mask.sum() < nondominated(points).sum()
 
 
+def test_coverage_of_points_that_differ_by_rounding():
+    corners = np.eye(3).repeat(2, axis=0)
+    corners[::2] += np.array([1e-13, -1e-13, 0.0])
+    mask = convex_coverage(corners, strict=True)
+    np.testing.assert_array_equal(mask.reshape(3, 2).sum(axis=1), [1, 1, 1])
+
+
 def test_crowding_distance_by_hand():
     # Ranges 4 and 8. Point (1, 6): (3 - 0) / 4 + (8 - 2) / 8 = 1.5. Point (3, 2): (4 - 1) / 4 + (6 - 0) / 8 = 1.5.
     np.testing.assert_allclose(crowding_distance([[0, 8], [3, 2], [1, 6], [4, 0]]), [np.inf, 1.5, 1.5, np.inf])

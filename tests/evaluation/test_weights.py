@@ -51,7 +51,9 @@ def test_weights_are_scaled_to_one():
     np.testing.assert_allclose(check_weights([2e-320, 2e-320], 2), [0.5, 0.5])
 
 
-@pytest.mark.parametrize("bad", [[1], [1, 0, 0], [-1, 2], [0, 0], [np.nan, 1], [np.inf, 1], ["x", 1], [[1, 0], [0, 0]], 1])
+@pytest.mark.parametrize(
+    "bad", [[1], [1, 0, 0], [-1, 2], [0, 0], [np.nan, 1], [np.inf, 1], ["x", 1], [[1, 0], [0, 0]], 1]
+)
 def test_bad_weights_are_refused(bad):
     with pytest.raises(InvalidWeights, match="weights"):
         check_weights(bad, 2)
