@@ -99,7 +99,8 @@ def _sweep(problem: FiniteProblem, weights: Array, values: Array) -> Array:
 def _corners(front: Array) -> Array:
     """Preferences [c, m] at the corners of the surface w -> max over the front of w . v, rounded to 12 digits.
 
-    Found as the vertices of the region above the surface, in units of each objective's range; a cap closes the region.
+    Found as the vertices of the region above the surface, in units of each objective's range; a cap closes the region
+    (it meets the walls above the simplex's own corners, which the surface has as well).
     """
     from scipy.spatial import HalfspaceIntersection
 
@@ -115,6 +116,5 @@ def _corners(front: Array) -> Array:
     cap = np.concatenate([np.zeros(objectives - 1), [1.0, -3.0]])
     inside = np.append(np.full(objectives - 1, 1.0 / objectives), 2.0)
     vertices = HalfspaceIntersection(np.vstack([faces, walls, last, cap]), inside).intersections
-    vertices = vertices[vertices[:, -1] < 2.5]
     scaled = np.column_stack([vertices[:, :-1], 1.0 - vertices[:, :-1].sum(axis=1)]).clip(min=0.0) / width
     return np.unique(np.round(scaled / scaled.sum(axis=1, keepdims=True), 12) + 0.0, axis=0)

@@ -39,6 +39,8 @@ def test_points_that_do_not_count_add_nothing():
     assert hypervolume(np.empty((0, 3)), [0, 0, 0]).value == 0.0
     assert hypervolume([[1, 0, 1]], [0, 0, 0]).value == 0.0  # on the reference in one objective
     assert hypervolume([[1, 2], [1, 2], [0.5, 1]], [0, 0]).value == 2.0  # a duplicate and a dominated point
+    below = np.vstack([staircase(80, 7), staircase(80, 7) * [-1, -1, 2, 2, 2, 2, 2]])
+    assert hypervolume(below, np.zeros(7)).value == 80 * 81 / 2
 
 
 @pytest.mark.parametrize("objectives", range(1, 13))
@@ -187,7 +189,7 @@ def test_bad_input_is_refused():
         ([[1.0, 2.0]], [0]),
         ([1.0], [0]),
     ]:
-        with pytest.raises(InvalidPoints, match="points|reference"):
+        with pytest.raises(InvalidPoints, match=r"points|reference"):
             hypervolume(points, reference)
-        with pytest.raises(InvalidPoints, match="points|reference"):
+        with pytest.raises(InvalidPoints, match=r"points|reference"):
             hypervolume_contributions(points, reference)

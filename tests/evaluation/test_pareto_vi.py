@@ -1,6 +1,6 @@
 """Exact fronts against enumeration of all policies, closed forms and published values."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def all_policies(problem, discount, horizon):
         total = np.zeros(objectives)
         act = dict(zip(histories, choice, strict=True))
         for history in histories:
-            steps = list(zip(history[:-1], history[1:], strict=True))
+            steps = list(pairwise(history))
             chance = problem["start"][history[0]] * np.prod(
                 [problem["transition"][s, act[history[: i + 1]], t] for i, (s, t) in enumerate(steps)]
             )
