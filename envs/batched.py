@@ -45,6 +45,8 @@ class BatchedEnv(ABC):
         """max_episode_steps: replaces the usual horizon."""
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.spec = spec if max_episode_steps is None else replace(spec, horizon=max_episode_steps)
         self.num_envs, self.device = num_envs, torch.device(device)
         self.no_cost = torch.zeros(num_envs, len(spec.costs), device=self.device)
@@ -67,7 +69,7 @@ class BatchedEnv(ABC):
         """See VectorEnv.reset."""
         if seed is not None:
             self.random = seeded(seed, self.num_envs, self.device)
-        self.state = self.start(self.random.uniform(self.start_draws))
+        self.state = self.start(self.random.uniform(self.start_draws) if self.start_draws else self.no_draws)
         self.clock = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         return self.observe(self.state)
 
@@ -87,7 +89,7 @@ class BatchedEnv(ABC):
     def _begin_anew(self, ended: Tensor, final: Tensor) -> Tensor:
         if not ended.any():
             return final
-        begun = self.start(self.random.uniform(self.start_draws, ended))
+        begun = self.start(self.random.uniform(self.start_draws, ended) if self.start_draws else self.no_draws)
         self.state = tuple(
             torch.where(ended.view(-1, *[1] * (old.ndim - 1)), new, old)
             for new, old in zip(begun, self.state, strict=True)
@@ -97,21 +99,31 @@ class BatchedEnv(ABC):
 
     def _check(self, action: Tensor) -> None:
         space = self.spec.action_space
+        wanted = (self.num_envs, *(space.shape or ()))
+        if action.shape != wanted:
+            raise TradeoffError(f"{self.spec.id} takes actions of shape {wanted}, got {tuple(action.shape)}")
         if isinstance(space, spaces.Discrete):
-            low, high = (int(x) for x in torch.aminmax(action))
+            if action.dtype != torch.int64:
+                raise TradeoffError(f"{self.spec.id} takes int64 actions, got {action.dtype}; use action.long()")
+            low, high = torch.stack(torch.aminmax(action)).tolist()
             if low < 0 or high >= space.n:
                 raise TradeoffError(f"action {low if low < 0 else high} of {self.spec.id}: it takes 0 to {space.n - 1}")
-        elif action.shape != (self.num_envs, *space.shape):  # type: ignore[misc]
-            raise TradeoffError(f"{self.spec.id} takes actions {(self.num_envs, *space.shape)}, got {tuple(action.shape)}")  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
         """See VectorEnv.state_dict."""
         return {"state": self.state, "clock": self.clock, "key": self.random.key, "count": self.random.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See VectorEnv.load_state_dict."""
-        self.state, self.clock = tuple(state["state"]), state["clock"]
-        self.random = Counters(state["key"], state["count"])
+        """See VectorEnv.load_state_dict. Raises TradeoffError for a state of other shapes than this environment's."""
+        put = lambda x: x.to(self.device)  # noqa: E731
+        saved, clock = tuple(put(x) for x in state["state"]), put(state["clock"])
+        shapes, wanted = ([tuple(x.shape) for x in xs] for xs in ((*saved, clock), (*self.state, self.clock)))
+        if shapes != wanted:
+            raise TradeoffError(
+                f"state {shapes} does not fit {self.spec.id}, which has {wanted}; use the same num_envs"
+            )
+        self.state, self.clock = saved, clock
+        self.random = Counters(put(state["key"]), put(state["count"]))
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Nothing to give back."""

@@ -20,7 +20,13 @@ SPEC = EnvSpec(
 
 
 def tables(fish: float = 0.1, wood: float = 0.9) -> Tables:
-    """The reward is drawn in the place one is at, then one goes where the action says."""
+    """The reward is drawn in the place one is at, then one goes where the action says.
+
+    Raises: ValueError for a probability outside [0, 1].
+    """
+    for name, chance in (("fishproba", fish), ("woodproba", wood)):
+        if not 0 <= chance <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], got {chance}")
 
     def dynamics(place: int, action: int) -> list[Any]:
         luck = wood if place == WOOD else fish

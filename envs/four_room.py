@@ -47,40 +47,43 @@ class FourRoom(BatchedEnv):
 
     def __init__(self, num_envs: int, device: Any = "cpu", **options: Any) -> None:
         """options: seed, max_episode_steps."""
-        after = np.zeros((SIZE * SIZE, 4), dtype=np.int64)
+        cells, shapes = SIZE * SIZE, len(SHAPES)
+        after = np.zeros((cells, 4), dtype=np.int64)
         for r, c in np.ndindex(SIZE, SIZE):
             for action, (down, right) in enumerate(MOVES):
                 to = (r + down, c + right)
-                free = 0 <= min(to) and max(to) < SIZE and MAZE[to[0]][to[1]] != "X"
+                free = min(to) >= 0 and max(to) < SIZE and MAZE[to[0]][to[1]] != "X"
                 after[r * SIZE + c, action] = to[0] * SIZE + to[1] if free else r * SIZE + c
-        kind = np.zeros((SIZE * SIZE, 3), dtype=np.float32)
-        flag = np.zeros((SIZE * SIZE, len(SHAPES)), dtype=np.float32)
+        bit = np.zeros(cells, dtype=np.int64)
+        pay = np.zeros((cells, 2, 3), dtype=np.float32)  # second axis: 1 where the cell still has its shape
         for i, (r, c) in enumerate(SHAPES):
-            kind[r * SIZE + c, int(MAZE[r][c]) - 1] = 1.0
-            flag[r * SIZE + c, i] = 1.0
-        self.after, self.kind, self.flag = (torch.as_tensor(x, device=device) for x in (after.ravel(), kind, flag))
+            bit[r * SIZE + c] = 1 << i
+            pay[r * SIZE + c, 1, int(MAZE[r][c]) - 1] = 1.0
         self.goal = next(r * SIZE + c for r in range(SIZE) for c in range(SIZE) if MAZE[r][c] == "G")
+        pay[self.goal] = 1.0
+        place = np.stack(np.divmod(np.arange(cells), SIZE), 1).astype(np.float32)
+        flags = (np.arange(1 << shapes)[:, None] >> np.arange(shapes) & 1).astype(np.float32)
+        put = lambda x: torch.as_tensor(x, device=device)  # noqa: E731
+        self.after, self.bit, self.pay = put(after.ravel()), put(bit), put(pay.reshape(-1, 3))
+        self.place, self.flags = put(place), put(flags)
         super().__init__(SPEC, num_envs, device, **options)
 
     def start(self, uniform: Tensor) -> State:
-        """See BatchedEnv.start."""
+        """The cell, and the collected shapes as bits of one number."""
         cell = torch.full((self.num_envs,), START[0] * SIZE + START[1], device=self.device)
-        return cell, torch.zeros(self.num_envs, len(SHAPES), device=self.device)
+        return cell, torch.zeros_like(cell)
 
     def transition(self, state: State, action: Tensor, uniform: Tensor) -> Outcome:
         """See BatchedEnv.transition."""
-        cell, collected = state
-        cell = self.after[cell * 4 + action]
-        here = self.flag[cell]
-        fresh = (here * (1 - collected)).sum(1, keepdim=True)
-        at_goal = cell == self.goal
-        reward = self.kind[cell] * fresh + at_goal.unsqueeze(1)
-        return Outcome((cell, torch.maximum(collected, here)), reward, at_goal)
+        cell = self.after.index_select(0, torch.add(action, state[0], alpha=4))
+        collected = state[1] | self.bit.index_select(0, cell)
+        fresh = collected != state[1]
+        reward = self.pay.index_select(0, torch.add(fresh, cell, alpha=2))
+        return Outcome((cell, collected), reward, cell == self.goal)
 
     def observe(self, state: State) -> Tensor:
         """Row, column, and which shapes were collected."""
-        cell, collected = state
-        return torch.cat([torch.stack([cell // SIZE, cell % SIZE], 1).float(), collected], 1)
+        return torch.cat([self.place.index_select(0, state[0]), self.flags.index_select(0, state[1])], 1)
 
 
 ENVIRONMENTS = {SPEC.id: FourRoom}

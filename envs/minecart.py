@@ -24,6 +24,7 @@ CAPACITY, MINE_RADIUS, BASE_RADIUS, AT_REST = 1.5, 0.14, 0.15, 0.001
 FRAMES, TURN, PUSH = 4, 10, 0.0075  # frames per step; degrees and speed gained per frame
 FUEL = (-0.055, -0.005, -0.005, -0.030, -0.005, -0.005)  # per frame and action
 HEADINGS = 36  # the cart's angle is always 5 degrees plus a multiple of 10
+SLACK = 36  # walls may turn the cart past a full circle; only steering brings the angle back
 
 
 def spec(id: str) -> EnvSpec:
@@ -43,9 +44,9 @@ class Minecart(BatchedEnv):
 
     def __init__(self, id: str, spread: float, num_envs: int, device: Any = "cpu", **options: Any) -> None:
         """spread: standard deviation of what one draw mines. options: seed, max_episode_steps."""
-        angles = [math.radians(5 + 10 * h) for h in range(HEADINGS)]
+        angles = [(5 + 10 * h) * math.pi / 180 for h in range(-SLACK, HEADINGS + SLACK)]
         put = partial(torch.tensor, dtype=torch.float64, device=device)
-        self.cosine, self.sine = put([math.cos(a) for a in angles]), put([math.sin(a) for a in angles])
+        self.compass = put([[math.cos(a), math.sin(a)] for a in angles])
         self.mines, self.ores, self.spread = put(MINES), put(ORES), spread
         self.turn = torch.tensor([0, -1, 1, 0, 0, 0], device=device)
         self.push = put([0, 0, 0, PUSH, -1.0, 0])
@@ -69,9 +70,10 @@ class Minecart(BatchedEnv):
         before = over = torch.zeros_like(away)  # the original still obeys in the frame after the one that ends it
         for _ in range(FRAMES):
             speed = (speed + push * ~before).clamp_(0.0, 1.0)
-            heading = (heading + turn * ~before) % HEADINGS
+            steered = (heading + turn) % HEADINGS
+            heading = torch.where(before | (turn == 0), heading, steered)
             before, still = over, over | (speed < AT_REST)
-            moved = _move(x, y, speed, heading, self.cosine, self.sine)
+            moved = _move(x, y, speed, heading, self.compass)
             old = (x, y, speed, heading)
             x, y, speed, heading = (torch.where(still, a, b) for a, b in zip(old, moved, strict=True))
             home = x * x + y * y < BASE_RADIUS**2
@@ -97,7 +99,8 @@ class Minecart(BatchedEnv):
     def observe(self, state: State) -> Tensor:
         """Position, speed, sine and cosine of the heading, share of the capacity filled with each ore."""
         x, y, speed, heading, ore, _ = state
-        parts = [x, y, speed, self.sine[heading], self.cosine[heading], ore[:, 0] / CAPACITY, ore[:, 1] / CAPACITY]
+        cosine, sine = self.compass[heading + SLACK].unbind(1)
+        parts = [x, y, speed, sine, cosine, ore[:, 0] / CAPACITY, ore[:, 1] / CAPACITY]
         return torch.stack(parts, 1).float()
 
 
@@ -108,16 +111,18 @@ def fill(load: Tensor, drawn: Tensor) -> Tensor:
     return load + torch.where(total > free, drawn * (free / total), drawn)
 
 
-def _move(x: Tensor, y: Tensor, speed: Tensor, heading: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, ...]:
+def _move(x: Tensor, y: Tensor, speed: Tensor, heading: Tensor, compass: Tensor) -> tuple[Tensor, ...]:
     """One frame: along a wall the cart slides and turns by 10 degrees; the speed is what was really covered."""
-    dx, dy = speed * cosine[heading], speed * sine[heading]
+    dx, dy = (speed.unsqueeze(1) * compass[heading + SLACK]).unbind(1)
     side, level = torch.sign(dx).long(), torch.sign(dy).long()
     beside = ((x == 1) & (dx > 0)).long() - ((x == 0) & (dx < 0)).long()
     across = ((y == 1) & (dy > 0)).long() - ((y == 0) & (dy < 0)).long()
     inside_x, inside_y = (x != 0) & (x != 1) & (dx.abs() > AT_REST), (y != 0) & (y != 1) & (dy.abs() > AT_REST)
     turned = heading + beside * level * inside_y - across * side * inside_x
     x2, y2 = (x + dx).clamp_(0.0, 1.0), (y + dy).clamp_(0.0, 1.0)
-    return x2, y2, ((x - x2) ** 2 + (y - y2) ** 2).sqrt_(), turned % HEADINGS
+    gone_x, gone_y = x - x2, y - y2
+    covered = torch.addcmul(gone_x * gone_x, gone_y, gone_y).sqrt_()  # fused, as numpy's dot product: the last bit decides
+    return x2, y2, covered, turned.clamp_(-SLACK, HEADINGS + SLACK - 1)
 
 
 def published_front(id: str, discount: float) -> NDArray[np.float64]:

@@ -40,13 +40,13 @@ def mix(x: Tensor) -> Tensor:
 class Counters:
     """N independent streams."""
 
-    key: Tensor  # [N] int64, scrambled seeds
+    key: Tensor  # [N] int64, seeds scrambled twice: those of neighbours have nothing in common
     count: Tensor  # [N] int64, numbers drawn so far
 
     def uniform(self, width: int, where: Tensor | None = None) -> Tensor:
         """Draw [N, width] numbers in [0, 1), 53 bits each; streams outside `where` [N] bool do not move."""
         index = torch.arange(width, device=self.key.device)
-        bits = mix(mix(self.key.unsqueeze(1) + GOLDEN) ^ (self.count.unsqueeze(1) + index))
+        bits = mix(self.key.unsqueeze(1) ^ (self.count.unsqueeze(1) + index))
         self.count = self.count + (width if where is None else width * where)
         return _shift(bits, 11).double() * 2.0**-53
 
@@ -59,14 +59,15 @@ class Counters:
 
 
 def seeded(seed: int | Sequence[int], count: int, device: torch.device | str) -> Counters:
-    """Streams for `count` environments: seed s gives s, s + 1, ...; a sequence gives each its own.
+    """Streams for `count` environments: seed s gives s, s + 1, ...; a sequence gives each its own, modulo 2^64.
 
     Raises: ValueError when a sequence has another length.
     """
-    seeds = list(range(seed, seed + count)) if isinstance(seed, int) else [int(s) for s in seed]
+    seeds = [int(s) for s in seed] if isinstance(seed, Sequence) else [int(seed) + i for i in range(count)]
     if len(seeds) != count:
         raise ValueError(f"{len(seeds)} seeds were given for {count} environments; give one each, or a single number")
-    key = mix(torch.tensor(seeds, dtype=torch.int64, device=device))
+    key = mix(torch.tensor([_signed(s % (1 << 64)) for s in seeds], dtype=torch.int64, device=device))
+    key = mix(key + GOLDEN)
     return Counters(key, torch.zeros_like(key))
 
 
@@ -77,10 +78,10 @@ def normal(uniform: Tensor) -> Tensor:
 
 def poisson(uniform: Tensor, rate: Tensor, largest: int) -> Tensor:
     """Poisson numbers by the inverse distribution function, cut at `largest`; rate is broadcast against uniform."""
-    term = torch.exp(-rate).expand_as(uniform)
+    term = torch.exp(-rate)
     below, found = term, torch.zeros_like(uniform)
     for k in range(1, largest + 1):
-        found = found + (uniform >= below)
+        found += uniform >= below
         term = term * rate / k
         below = below + term
     return found

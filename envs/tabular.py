@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from envs.protocol import EnvSpec
 
 def tabular_tables(model: FiniteModel) -> Tables:
     """A branch for every successor that some action can reach."""
-    states, actions, _ = model.transition.shape
+    states = len(model.transition)
     most = int((model.transition > 0).sum(-1).max())
     order = np.argsort(-model.transition, axis=-1, kind="stable")[..., :most]
     probability = np.take_along_axis(model.transition, order, -1)
@@ -47,23 +48,46 @@ def finite_arrays(
     p = np.asarray(transition, dtype=np.float64)
     if p.ndim != 3 or p.shape[0] != p.shape[2]:
         raise ValueError(f"transition must be [S, A, S], got {p.shape}")
-    bad = np.argwhere((np.abs(p.sum(-1) - 1) > 1e-9) | (p < 0).any(-1))
+    bad = np.argwhere(~_distribution(p))
     if len(bad):
-        raise ValueError(f"transition[{bad[0][0]}, {bad[0][1]}] is not a distribution: it sums to {p[tuple(bad[0])].sum()}")
+        row = p[tuple(bad[0])]
+        raise ValueError(f"transition[{bad[0][0]}, {bad[0][1]}] is no distribution: least {row.min()}, sum {row.sum()}")
     states = len(p)
-    first = np.eye(states)[start] if np.ndim(start) == 0 else np.asarray(start, dtype=np.float64)
     over = np.zeros(states, bool) if terminal is None else np.asarray(terminal, bool)
+    if over.shape != (states,):
+        raise ValueError(f"terminal must be [S] with transition {p.shape}, got {over.shape}")
     paid = _expected("reward", reward, p)
     costs = np.zeros((*p.shape[:2], 0)) if cost is None else _expected("cost", cost, p)
-    return FiniteModel(p, paid, costs, first, over, horizon)
+    live = ~over[:, None, None]
+    return FiniteModel(p, paid * live, costs * live, _first(start, over), over, horizon)
+
+
+def _distribution(p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray((np.abs(p.sum(-1) - 1) <= 1e-9) & (p >= 0).all(-1))  # NaN is none
+
+
+def _first(start: ArrayLike | int, over: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    states = len(over)
+    if isinstance(start, Integral):
+        if not 0 <= int(start) < states:
+            raise ValueError(f"start must be a state from 0 to {states - 1}, got {start}")
+        start = np.arange(states) == int(start)
+    first = np.asarray(start, dtype=np.float64)
+    if first.shape != (states,) or not _distribution(first):
+        raise ValueError(f"start must be a state or a distribution over {states} states, got {start}")
+    if first[over].any():
+        raise ValueError(f"start gives probability {first[over].sum()} to terminal states, where no episode can begin")
+    return first
 
 
 def _expected(name: str, given: ArrayLike, p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     x = np.asarray(given, dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name}{np.argwhere(~np.isfinite(x))[0].tolist()} is not a finite number")
     if x.shape[:3] == p.shape and x.ndim == 4:
         return np.asarray((p[..., None] * x).sum(2))
     if x.shape[:2] != p.shape[:2] or x.ndim != 3:
-        raise ValueError(f"{name} must be [S, A, channels] or [S, A, S, channels] with transition {p.shape}, got {x.shape}")
+        raise ValueError(f"{name} must be [S, A, m] or [S, A, S, m] with transition {p.shape}, got {x.shape}")
     return x
 
 
@@ -79,8 +103,14 @@ def make_tabular(
     reference_point: Sequence[float] | None = None,
     **options: Any,
 ) -> FiniteEnv:
-    """N copies of a finite problem; the observation is the number of the state. Rewards are paid in expectation."""
+    """N copies of a finite problem; the observation is the number of the state. Rewards are paid in expectation.
+
+    Raises: ValueError when the names do not match the model's channels.
+    """
     states, actions, m = model.reward.shape
+    for kind, names, count in (("objectives", objectives, m), ("costs", costs, model.cost.shape[-1])):
+        if names is not None and len(names) != count:
+            raise ValueError(f"{kind} names {len(names)} channels, the model has {count}")
     spec = EnvSpec(
         id=id, observation_space=spaces.MultiDiscrete([states]), action_space=spaces.Discrete(actions),
         objectives=tuple(objectives or (f"objective_{i}" for i in range(m))),
