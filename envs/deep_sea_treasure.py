@@ -22,7 +22,7 @@ CONCAVE = dict(zip(CONVEX, (1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 24.0, 50.0, 74.0, 124
 """Source: Vamplew et al. 2011, Machine Learning 84."""
 
 MIRRORED = {(row, column + 10): value for (row, column), value in CONCAVE.items()}
-"""The concave map with an empty basin on the left; the start is in the middle of the surface. Source: Felten et al. 2022."""
+"""The concave map with an empty basin on its left, the start between them. Source: Felten et al. 2022."""
 
 BASIN = (10, 10, 9, 8, 7, 4, 4, 4, 2, 2, 1)
 """Mirrored map: number of open cells at the left of each row."""
