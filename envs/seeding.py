@@ -64,8 +64,9 @@ def seeded(seed: int | Sequence[int], count: int, device: torch.device | str) ->
 
     Raises: ValueError when a sequence has another length.
     """
-    alone = isinstance(seed, (int, Integral))  # NumPy's integers are Integral only
-    seeds = [int(seed) + i for i in range(count)] if alone else [int(s) for s in seed]
+    if isinstance(seed, (int, Integral)):  # NumPy's integers are Integral only
+        seed = [int(seed) + i for i in range(count)]
+    seeds = [int(s) for s in seed]
     if len(seeds) != count:
         raise ValueError(f"{len(seeds)} seeds were given for {count} environments; give one each, or a single number")
     key = mix(torch.tensor([_signed(s % (1 << 64)) for s in seeds], dtype=torch.int64, device=device))
