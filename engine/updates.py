@@ -96,14 +96,17 @@ class Adam:
 
     def init(self, theta: Tensor) -> State:
         """First and second moments, and the number of steps."""
-        zeros = torch.zeros_like
-        return {"m": zeros(theta), "v": zeros(theta), "steps": torch.zeros((), device=theta.device)}
+        m, v = (torch.zeros_like(theta, memory_format=torch.contiguous_format) for _ in range(2))
+        return {"m": m, "v": v, "steps": torch.zeros((), device=theta.device)}
 
     def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
         """See Update.step."""
         state["steps"].add_(1)
+        dense = theta.contiguous()  # the kernel does not look at strides: a slice would move its neighbours
         torch._fused_adam_(
-            [theta], [gradient], [state["m"]], [state["v"]], [], [state["steps"]],
+            [dense], [gradient.contiguous()], [state["m"]], [state["v"]], [], [state["steps"]],
             lr=self.learning_rate * rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
             weight_decay=0.0, amsgrad=False, maximize=True,
         )  # fmt: skip
+        if dense is not theta:
+            theta.copy_(dense)
