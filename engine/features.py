@@ -51,7 +51,7 @@ def make_features(space: spaces.Space) -> Features:
         return Features(len(space.nvec), (0,) * len(space.nvec), tuple(int(n) for n in space.nvec))
     numbers = int(np.prod(space.shape or (1,)))
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.integer):
-        low, high = space.low.astype(np.int64).ravel(), space.high.astype(np.int64).ravel()
+        low, high = space.low.astype(object).ravel(), space.high.astype(object).ravel()  # 64-bit widths overflow
         if (high - low + 1).sum() <= WIDEST:
             return Features(numbers, tuple(low.tolist()), tuple((high - low + 1).tolist()))
     return Features(numbers)
