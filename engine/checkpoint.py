@@ -10,6 +10,7 @@ import io
 import json
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -52,7 +53,10 @@ def load(path: Path | str) -> dict[str, Any]:
         )
     if len(body) != head.get("bytes") or hashlib.sha256(body).hexdigest() != head.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
-    state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+    except UnpicklingError:
+        raise CheckpointError(f"{path} holds more than tensors and plain values; it was not loaded") from None
     return state
 
 
