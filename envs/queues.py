@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from envs.seeding import poisson
 LADDER = {6: (0.05, 0.033), 8: (0.0125, 0.025), 12: (0.0115, 0.01), 16: (0.005, 0.006), 32: (0.00175, 0.0015),
           64: (0.00053, 0.00038)}  # fmt: skip
 """Queues -> lowest arrival rate and its increase from queue to queue; 0.795 to 0.80 arrivals per step in all."""
-LOAD, CAP, HORIZON, MOST_ARRIVALS = 0.8, 500, 500, 12  # the last: P(more in one queue and step) < 1e-10
+LOAD, CAP, HORIZON = 0.8, 500, 500
+RARE = 1e-10  # arrivals in one queue and step that are less likely than this are not drawn
 
 
 def arrival_rates(queues: int) -> list[float]:
@@ -25,6 +28,11 @@ def arrival_rates(queues: int) -> list[float]:
     if queues in LADDER:
         return [low + i * rise for i in range(queues)]
     return [LOAD * (i + 1) / (queues * (queues + 1) / 2) for i in range(queues)]
+
+
+def most_arrivals(rate: float) -> int:
+    """The number that a Poisson number exceeds with a probability below RARE: P(X > n) <= rate^(n+1) / (n+1)!."""
+    return next(n for n in count(1) if rate ** (n + 1) / factorial(n + 1) < RARE)
 
 
 class ServerQueues(BatchedEnv):
@@ -38,6 +46,7 @@ class ServerQueues(BatchedEnv):
         if queues < 2:
             raise ValueError(f"server queues need at least 2 queues, got {queues}")
         self.rates = torch.tensor(arrival_rates(queues), dtype=torch.float64, device=device)
+        self.most = most_arrivals(float(self.rates.max()))
         self.queues = self.step_draws = queues
         spec = EnvSpec(
             id="server-queues-v0", observation_space=spaces.Box(0, CAP, (queues,), np.float32),
@@ -52,7 +61,7 @@ class ServerQueues(BatchedEnv):
 
     def transition(self, state: State, action: Tensor, uniform: Tensor) -> Outcome:
         """See BatchedEnv.transition."""
-        waiting = (state[0] + poisson(uniform, self.rates, MOST_ARRIVALS).float()).clamp_(max=CAP)
+        waiting = (state[0] + poisson(uniform, self.rates, self.most).float()).clamp_(max=CAP)
         chosen = torch.nn.functional.one_hot(action, self.queues)
         served = chosen * (waiting > 0)
         return Outcome((waiting - served,), served.float(), torch.zeros_like(action, dtype=torch.bool))

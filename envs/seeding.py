@@ -80,11 +80,11 @@ def normal(uniform: Tensor) -> Tensor:
 
 
 def poisson(uniform: Tensor, rate: Tensor, largest: int) -> Tensor:
-    """Poisson numbers by the inverse distribution function, cut at `largest`; rate is broadcast against uniform."""
+    """Poisson numbers by the inverse distribution function, cut at `largest` < 256; rate is broadcast to uniform."""
     term = torch.exp(-rate)
-    below, found = term, torch.zeros_like(uniform)
+    below, found = term, torch.zeros_like(uniform, dtype=torch.uint8)  # small numbers add fastest
     for k in range(1, largest + 1):
-        found += uniform >= below
+        found += (uniform >= below).view(torch.uint8)
         term = term * rate / k
         below = below + term
-    return found
+    return found.to(uniform.dtype)
