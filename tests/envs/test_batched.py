@@ -1,121 +1,155 @@
-"""What every batched environment promises, and the exact models behind the finite ones."""
+"""The common part of batched environments on a task small enough to follow by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
-from envs import TradeoffError, finite_arrays, finite_model, list_environments, make, make_tabular
-from envs.queues import arrival_rates
+from envs import make
+from envs.batched import BatchedEnv, Outcome
+from envs.errors import TradeoffError
+from envs.protocol import EnvSpec, VectorEnv
 
-TORCH = [listed.id for listed in list_environments() if listed.backend == "torch"]
-
-
-def random_action(env, generator):
-    space = env.spec.action_space
-    if hasattr(space, "n"):
-        return torch.randint(int(space.n), (env.num_envs,), generator=generator)
-    return torch.rand(env.num_envs, *space.shape, generator=generator) * 50
-
-
-@pytest.mark.parametrize("id", TORCH)
-def test_an_environment_depends_on_its_own_seed_only(id):
-    many, one = make(id, 6, seed=10, max_episode_steps=30), make(id, 1, seed=13, max_episode_steps=30)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(100):
-        action = random_action(many, generator)
-        a, b = many.step(action), one.step(action[3:4])
-        assert all(torch.equal(x[3], y[0]) for x, y in zip(a, b, strict=True))
+BOX = spaces.Box(-100, 100, (1,), np.float32)
+SPEC = EnvSpec(
+    id="walk", observation_space=BOX, action_space=spaces.Discrete(3), objectives=("way",), costs=("effort",), horizon=4
+)
 
 
-@pytest.mark.parametrize("id", TORCH)
-def test_a_saved_state_goes_on_bit_for_bit(id):
-    generator = torch.Generator().manual_seed(0)
-    env = make(id, 5, seed=1, max_episode_steps=20)
-    for _ in range(33):
-        env.step(random_action(env, generator))
-    other = make(id, 5, seed=2, max_episode_steps=20)
-    other.load_state_dict(env.state_dict())
-    for _ in range(50):
-        action = random_action(env, generator)
-        assert all(torch.equal(x, y) for x, y in zip(env.step(action), other.step(action), strict=True))
+class Walk(BatchedEnv):
+    """The place moves by the action and ends at 5; starts are drawn from 0 and 1."""
+
+    start_draws = 1
+
+    def start(self, uniform):
+        return ((uniform[:, 0] >= 0.5).long(),)
+
+    def transition(self, state, action, uniform):
+        place = state[0] + action
+        return Outcome((place,), place[:, None].float(), place >= 5, action[:, None].float())
+
+    def observe(self, state):
+        return state[0][:, None].float()
 
 
-@pytest.mark.parametrize("id", TORCH)
-def test_episodes_are_cut_at_the_horizon_and_observations_fit_the_space(id):
-    env = make(id, 3, seed=0, max_episode_steps=4)
-    generator, since = torch.Generator().manual_seed(0), torch.zeros(3, dtype=torch.int64)
-    for _ in range(40):
-        step = env.step(random_action(env, generator))
-        since += 1
-        assert torch.equal(step.truncated, (since == 4) & ~step.terminated)
-        since[step.terminated | step.truncated] = 0
-        for row in step.final_observation.numpy():
-            assert env.spec.observation_space.contains(row.astype(env.spec.observation_space.dtype)), row
-        assert step.reward.shape == (3, len(env.spec.objectives)) and step.cost.shape == (3, 0)
+def walk(places, **options):
+    env = Walk(SPEC, len(places), **options)
+    env.state = (torch.tensor(places),)
+    return env
 
 
-def test_actions_outside_the_space_are_refused():
-    with pytest.raises(TradeoffError, match=r"action 4 of deep-sea-treasure-v0: it takes 0 to 3"):
-        make("deep-sea-treasure-v0", 2).step(torch.tensor([0, 4]))
-    with pytest.raises(TradeoffError, match=r"water-reservoir-v0 takes actions of shape \(2, 1\)"):
-        make("water-reservoir-v0", 2).step(torch.ones(2))
+def act(env, *actions):
+    return env.step(torch.tensor(actions))
 
 
-def test_deep_sea_treasure_model_pays_what_the_formula_says():
-    """Right 9 times, down 10 times: 23.7 at step 19, discounted (23.7 g^18, -(1 - g^19) / (1 - g))."""
-    model, g = finite_model("deep-sea-treasure-v0"), 0.99
-    state, total = int(model.start.argmax()), np.zeros(2)
-    for t, action in enumerate([3] * 9 + [1] * 10):
-        total += g**t * model.reward[state, action]
-        state = int(model.transition[state, action].argmax())
-    assert model.terminal[state]
-    np.testing.assert_allclose(total, [23.7 * g**18, -(1 - g**19) / (1 - g)], rtol=1e-12)
+def test_is_a_vector_env():
+    env = walk([0, 0])
+    assert isinstance(env, VectorEnv) and env.num_envs == 2 and env.exact_state
 
 
-@pytest.mark.parametrize("id", [listed.id for listed in list_environments() if listed.exact])
-def test_models_are_distributions_and_agree_with_the_simulation(id):
-    """20,000 random steps: observed rewards against expected ones, at four standard errors."""
-    model, env = finite_model(id), make(id, 100, seed=0)
-    np.testing.assert_allclose(model.transition.sum(-1), 1.0, atol=1e-12)
-    assert (model.reward[model.terminal] == 0).all() and model.start.sum() == 1
-    generator, residuals = torch.Generator().manual_seed(0), []
-    for _ in range(200):
-        state, action = env.state[0].clone(), random_action(env, generator)
-        step = env.step(action)
-        residuals.append(step.reward.numpy() - model.reward[state, action])
-    residual = np.concatenate(residuals)
-    error = residual.std(0) / np.sqrt(len(residual)) + 1e-6
-    assert (np.abs(residual.mean(0)) < 4 * error).all()
+def test_a_step_without_an_end():
+    env = walk([0, 1])
+    step = act(env, 1, 2)
+    assert step.observation.tolist() == [[1.0], [3.0]] and step.final_observation is step.observation
+    assert step.reward.tolist() == [[1.0], [3.0]] and step.cost.tolist() == [[1.0], [2.0]]
+    assert env.clock.tolist() == [1, 1]
 
 
-def test_tabular_environment_follows_its_arrays():
-    """Two states: from 0, action 1 leads to 1 with probability 1/4. 20,000 draws: 0.25 +- 0.0031 at one sigma."""
-    transition = np.zeros((2, 2, 2))
-    transition[0] = [[1, 0], [0.75, 0.25]]
-    transition[1] = [[0, 1], [1, 0]]
-    reward = np.arange(8.0).reshape(2, 2, 2)
-    cost = np.array([[[0.0], [1.0]], [[2.0], [3.0]]])
-    model = finite_arrays(transition, reward, cost=cost, horizon=1)
-    env = make_tabular(model, 20_000, costs=("heat",), limits=(1.0,))
-    step = env.step(torch.ones(20_000, dtype=torch.int64))
-    assert abs(step.final_observation.mean().item() - 0.25) < 4 * 0.0031
-    assert step.reward.unique(dim=0).tolist() == [[2.0, 3.0]] and step.cost.unique().tolist() == [1.0]
-    assert env.spec.costs == ("heat",) and step.truncated.all()
-    with pytest.raises(ValueError, match=r"transition\[0, 1\] is no distribution"):
-        finite_arrays(transition * [[[1], [2]], [[1], [1]]], reward)
+def test_ended_episodes_begin_anew_in_the_same_call_and_leave_neighbours_alone():
+    env = walk([4, 0])
+    act(env, 0, 1)
+    step = act(env, 2, 1)  # 4 + 2 = 6 ends; the neighbour stands at 2
+    assert step.terminated.tolist() == [True, False] and step.truncated.tolist() == [False, False]
+    assert step.final_observation.tolist() == [[6.0], [2.0]] and step.reward.tolist() == [[6.0], [2.0]]
+    assert step.observation[1].item() == 2.0 and step.observation[0].item() in (0.0, 1.0)
+    assert env.clock.tolist() == [0, 2]
+    assert env.random.count.tolist() == [2, 1]  # one draw per start
 
 
-def test_queues_serve_and_fill():
-    """M = 6: rates sum to 0.795; longest-queue-first serves nearly all arrivals: 0.795 served per step."""
-    assert sum(arrival_rates(6)) == pytest.approx(6 * 0.05 + 15 * 0.033)
-    assert sum(arrival_rates(5)) == pytest.approx(0.8)
-    env = make("server-queues-v0", 400, seed=0)
-    seen, served = env.reset(0), 0.0
-    for _ in range(500):
-        step = env.step(seen.argmax(1))
-        seen, served = step.observation, served + step.reward.sum().item()
-    assert step.truncated.all()
-    # the variance of 200,000 Poisson steps of rate 0.795 is 0.795 / 200,000: one sigma is 0.002; what waits is missing
-    assert 0.795 - 0.012 < served / 200_000 < 0.795 + 0.006
+def test_truncation_at_the_horizon_but_never_of_what_ended():
+    env = walk([0, 1])
+    for _ in range(3):
+        step = act(env, 0, 1)
+        assert not (step.truncated | step.terminated).any()
+    step = act(env, 0, 1)  # fourth step: one stands at 0, the other reaches 1 + 4 = 5
+    assert step.terminated.tolist() == [False, True] and step.truncated.tolist() == [True, False]
+    assert step.final_observation.tolist() == [[0.0], [5.0]] and env.clock.tolist() == [0, 0]
+
+
+def test_another_horizon():
+    env = walk([0], max_episode_steps=2)
+    assert env.spec.horizon == 2
+    assert [act(env, 0).truncated.item() for _ in range(4)] == [False, True, False, True]
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        walk([0], max_episode_steps=0)
+
+
+def test_starts_are_drawn_fairly_and_anew_at_each_reset():
+    env = Walk(SPEC, 2000)
+    starts = torch.cat([env.reset() for _ in range(5)])
+    assert abs(starts.mean().item() - 0.5) < 4 * 0.5 / 100  # 10,000 fair coins
+    assert torch.equal(env.reset(seed=0), Walk(SPEC, 2000).observe(Walk(SPEC, 2000).state))
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (torch.tensor([0, 3]), "action 3 of walk: it takes 0 to 2"),
+        (torch.tensor([-1, 0]), "action -1 of walk"),
+        (torch.tensor([1]), r"shape \(2,\), got \(1,\)"),
+        (torch.tensor([[1], [1]]), r"shape \(2,\), got \(2, 1\)"),
+        (torch.tensor([1.0, 1.0]), "int64"),
+    ],
+)
+def test_actions_outside_the_space_are_refused_and_change_nothing(action, words):
+    env = walk([0, 1])
+    with pytest.raises(TradeoffError, match=words):
+        env.step(action)
+    assert env.state[0].tolist() == [0, 1] and env.clock.tolist() == [0, 0]
+
+
+def test_continuous_actions_of_another_shape_are_refused():
+    with pytest.raises(TradeoffError, match=r"shape \(2, 1\), got \(2,\)"):
+        make("mo-mountaincarcontinuous-v0", 2).step(torch.zeros(2))
+
+
+def random_steps(env, actions):
+    return [env.step(a) for a in actions]
+
+
+@pytest.mark.parametrize("id", ["resource-gathering-v0", "four-room-v0", "server-queues-v0", "fishwood-v0"])
+def test_a_saved_environment_goes_on_bit_for_bit(id, tmp_path):
+    env = make(id, 6, seed=3)
+    actions = torch.randint(2, (120, 6), generator=torch.Generator().manual_seed(0))
+    random_steps(env, actions[:50])
+    torch.save(env.state_dict(), tmp_path / "state")
+    expected = random_steps(env, actions[50:])
+    other = make(id, 6, seed=99)
+    other.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    for ours, theirs in zip(random_steps(other, actions[50:]), expected, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_saved_state_is_not_written_into_by_later_steps():
+    env = make("server-queues-v0", 3)
+    saved = env.state_dict()
+    copy = [x.clone() for x in (*saved["state"], saved["clock"], saved["key"], saved["count"])]
+    random_steps(env, torch.ones(20, 3, dtype=torch.int64))
+    assert [x.tolist() for x in (*saved["state"], saved["clock"], saved["key"], saved["count"])] == [
+        x.tolist() for x in copy
+    ]
+
+
+def test_a_state_of_another_size_is_refused():
+    with pytest.raises(TradeoffError, match=r"\(3,\).*use the same num_envs"):
+        make("deep-sea-treasure-v0", 4).load_state_dict(make("deep-sea-treasure-v0", 3).state_dict())
+
+
+@pytest.mark.parametrize("id", ["resource-gathering-v0", "server-queues-v0", "fishwood-v0", "breakable-bottles-v0"])
+def test_an_environment_does_not_depend_on_its_neighbours(id):
+    many, alone = make(id, 8, seed=20), make(id, 1, seed=25)  # environment 5 of the first
+    for action in torch.randint(2, (250, 8), generator=torch.Generator().manual_seed(1)):
+        ours, theirs = many.step(action), alone.step(action[5:6])
+        assert all(torch.equal(a[5:6], b) for a, b in zip(ours, theirs, strict=True))
