@@ -58,7 +58,7 @@ def final_front(run: Discovery) -> Front:
 
 def utility_weights(m: int) -> Points:
     """The weights over which utilities are averaged: evenly spread, and the same in every run."""
-    return simplex_energy(m, 100 if m > 2 else 50, seed=1)
+    return simplex_energy(m, 50)
 
 
 def score_front(episode_returns: Points, reference: Points) -> dict[str, Any]:
