@@ -75,7 +75,7 @@ def test_pull_equals_autograd(head: Head) -> None:
 
 
 def test_log_prob_by_hand() -> None:
-    # Logits (log 1, log 3) and (log 1, log 1, log 2): p = (1/4, 3/4), (1/4, 1/4, 1/2). Actions (1, 2): 3/8; (0, 0): 1/16.
+    # p = (1/4, 3/4) and (1/4, 1/4, 1/2). Actions (1, 2): 3/4 * 1/2 = 3/8; (0, 0): 1/16.
     out = torch.tensor([1.0, 3, 1, 1, 2]).log().expand(1, 2, 5)
     head, none = Categorical((2, 3), flat=False), torch.zeros(1, 1, 0)
     got = head.log_prob(out, none, torch.tensor([[[1, 2], [0, 0]]])).exp()
