@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from engine.learner import LearnerConfig
 from morl.methods import METHODS, FrontConfig
 
 SMALL = LearnerConfig(
-    rollout_steps=32, environments=16, epochs=4, minibatches=4, learning_rate=2e-3, gamma=0.99, gae_lambda=0.95,
-    entropy=0.05,
-)  # fmt: skip
-"""For small discrete problems: short rollouts in many copies, and enough entropy to try everything."""
+    rollout_steps=32, environments=16, epochs=4, minibatches=4, learning_rate=2e-3, gamma=0.99, entropy=0.05
+)
+"""Small discrete problems: short rollouts in many copies, and enough entropy to try everything."""
+
+TREE = LearnerConfig(
+    rollout_steps=12, environments=8, epochs=4, minibatches=2, learning_rate=2e-3, gamma=0.99, entropy=0.05
+)
+"""Episodes of a few steps and very many policies."""
+
+CART = LearnerConfig(
+    rollout_steps=64, environments=32, epochs=4, minibatches=8, learning_rate=1e-3, gamma=0.98, entropy=0.02
+)
+"""Long sparse episodes."""
+
+BODY = LearnerConfig(gamma=0.99, anneal=True)
+"""Continuous control."""
+
+SEA: dict[str, Any] = {"learner": SMALL, "policies": 16}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "deep-sea-treasure-v0": {"learner": SMALL},
-}
+    "deep-sea-treasure-v0": SEA,
+    "deep-sea-treasure-concave-v0": SEA,
+    "deep-sea-treasure-mirrored-v0": SEA,
+    "resource-gathering-v0": {"learner": SMALL, "policies": 15},
+    "breakable-bottles-v0": {"learner": SMALL, "policies": 15},
+    "four-room-v0": {"learner": SMALL, "policies": 15},
+    "fishwood-v0": {"learner": SMALL},
+    "fruit-tree-v0": {
+        "learner": TREE, "policies": 64, "select": 10, "extension": 0.7, "extension_iterations": 30, "keep_share": 0.6,
+    },
+    "minecart-v0": {"learner": CART, "policies": 15},
+    "minecart-deterministic-v0": {"learner": CART, "policies": 15},
+}  # fmt: skip
+"""What differs from a method's own defaults; fields that a method does not have are passed over."""
 
 
 def recommended(method: str, env: str, **changes: Any) -> FrontConfig:
     """A method's config with the settings recommended for an environment, then `changes`."""
-    settings: dict[str, Any] = {"env": env, **PRESETS.get(env, {}), **changes}
-    return METHODS[method](**settings)
+    kind = METHODS[method]
+    known = {f.name for f in fields(kind)}
+    body: dict[str, Any] = {"learner": BODY, "policies": 6} if env.startswith("mo-") else {}
+    preset = {name: value for name, value in PRESETS.get(env, body).items() if name in known}
+    return kind(**{"env": env, **preset, **changes})
