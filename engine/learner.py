@@ -46,13 +46,13 @@ class LearnerConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "max_norm"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # a NaN is refused too
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("entropy", "divergence", "critic"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.clip < 1:
             raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
@@ -127,8 +127,8 @@ class Learner:
     def iterate(self, rate: float = 1.0) -> dict[str, Tensor]:
         """One turn. rate: multiplies the learning rates. Returns what a logger may want, per policy."""
         data = {role: self._collect(theta) for role, theta in self.estimator.plan(self.population.theta).items()}
-        read = [data[RETURNS]] if RETURNS in data else list(data.values())
-        returns = [self.episodes.update(trajectories) for trajectories in read][-1]
+        counted = {RETURNS} if RETURNS in data else set(data)
+        returns = [self.episodes.update(batch, role in counted) for role, batch in data.items()][-1]
         weights = self.scalarizer.weights(returns)
         batches = {role: self.prepare(trajectories, weights) for role, trajectories in data.items()}
         objective = self._climb(batches, rate)

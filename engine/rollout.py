@@ -91,8 +91,11 @@ class EpisodeReturns:
         self.discount = discount
         self.carry: dict[str, Tensor] = {}
 
-    def update(self, data: Trajectories) -> Tensor:
-        """Mean return [P, m + k] of the episodes that ended in `data`; where none did, the last known mean, or NaN."""
+    def update(self, data: Trajectories, counted: bool = True) -> Tensor:
+        """Mean return [P, m + k] of the episodes that ended in `data`; where none did, the last known mean, or NaN.
+
+        counted: False only follows the episodes on; the last known mean stays.
+        """
         x = data.channels
         carry = self.carry or {
             "sum": torch.zeros_like(x[0]),
@@ -102,7 +105,7 @@ class EpisodeReturns:
         clock = accrued(torch.ones_like(x[..., :1]), data.start, carry["clock"])
         total = accrued(x * self.discount ** (clock - 1), data.start, carry["sum"])
         ended = data.ended.unsqueeze(-1)
-        count = ended.sum((0, 2))
+        count = ended.sum((0, 2)) * counted
         mean = torch.where(ended, total, 0.0).sum((0, 2)) / count
         self.carry = {"sum": total[-1], "clock": clock[-1], "mean": torch.where(count > 0, mean, carry["mean"])}
         return self.carry["mean"]
