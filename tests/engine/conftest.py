@@ -11,7 +11,16 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine import ActorCritic, make_features, make_head
+from engine import (
+    ActorCritic,
+    Learner,
+    LearnerConfig,
+    Linear,
+    Rollout,
+    fresh_population,
+    make_features,
+    make_head,
+)
 from envs.protocol import EnvSpec, Step
 
 
@@ -147,3 +156,20 @@ def model_for() -> Callable[..., ActorCritic]:
 @pytest.fixture
 def generator() -> Generator:
     return Generator().manual_seed(0)
+
+
+@pytest.fixture
+def learner_for(model_for: Callable[..., ActorCritic]) -> Callable[..., Learner]:
+    """A learner with linear weights [P, m + k] whose every random number comes from one seed."""
+
+    def build(
+        env: Any, weights: Sequence[Sequence[float]], config: LearnerConfig, seed: int = 0, **parts: Any
+    ) -> Learner:
+        generator = Generator().manual_seed(seed)
+        model = model_for(env, config.hidden, config.squash)
+        people = fresh_population(model, len(weights), generator)
+        source = parts.pop("source", None) or Rollout(env, len(weights), config.rollout_steps)
+        parts = {"discount": 1.0, "scalarizer": Linear(torch.tensor(weights))} | parts
+        return Learner(model, source, people, config=config, generator=generator, **parts)
+
+    return build
