@@ -1,0 +1,1 @@
+"""Speed against peers and against size; each module is a program: `python -m benchmarks.NAME --help`."""
