@@ -21,7 +21,6 @@ def tabular_tables(model: FiniteModel) -> Tables:
     order = np.argsort(-model.transition, axis=-1, kind="stable")[..., :most]
     probability = np.take_along_axis(model.transition, order, -1)
     channels = np.concatenate([model.reward, model.cost], -1)[:, :, None].repeat(most, 2)
-    channels[model.terminal] = 0.0
     return Tables(probability, order, channels, model.terminal, np.arange(states)[:, None].astype(float), model.start)
 
 

@@ -27,6 +27,18 @@ def test_uniform_keeps_the_upper_53_bits():
     assert drawn.item() == (0xE220A8397B1DCDAF >> 11) / 2**53
 
 
+def test_keys_and_numbers_in_plain_integers():
+    def scramble(x):
+        z = (x + 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    keys = [scramble((scramble(seed) + 0x9E3779B97F4A7C15) % 2**64) for seed in (41, 42)]
+    expected = [[(scramble(key ^ n) >> 11) / 2**53 for n in range(3)] for key in keys]
+    assert seeded(41, 2, "cpu").uniform(3).tolist() == expected
+
+
 def test_uniform_numbers_are_uniform():
     drawn = seeded(0, COUNT // 100, "cpu").uniform(100).numpy().ravel()
     assert drawn.min() >= 0 and drawn.max() < 1
