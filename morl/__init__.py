@@ -1,6 +1,6 @@
 """Many objectives: fronts of policies, and the rules that find them."""
 
-from morl.discovery import Discovery, Interrupted, ScalarReward, discover
+from morl.discovery import Discovery, Interrupted, ScalarReward, complete, discover
 from morl.front import Front, NothingFits, Policy
 from morl.methods import CMORL, METHODS, FrontConfig, WeightedSumFront
 from morl.presets import recommended
@@ -17,6 +17,7 @@ __all__ = [
     "Policy",
     "ScalarReward",
     "WeightedSumFront",
+    "complete",
     "discover",
     "known_front",
     "recommended",

@@ -69,7 +69,8 @@ class Discovery:
             )
         reference = self.config.reference_point
         if reference is not None and len(reference) != m:
-            raise ValueError(f"reference_point has {len(reference)} numbers, {self.config.env} has {m} objectives")
+            names = ", ".join(self.spec.objectives)
+            raise ValueError(f"reference_point has {len(reference)} numbers, give {m}, one for each of {names}")
 
     def make_env(self, num_envs: int, seed: int) -> VectorEnv:
         """Environments of this run's kind."""
@@ -231,19 +232,31 @@ def discover(
         log: called with numbers after every iteration.
         stop: asked between iterations; true saves and raises Interrupted.
     """
-    from morl.progress import bar
-
     run = Discovery(config)
     if resume and out is not None:
         run.load_state_dict(load_newest(out))
-    with bar(config, run.total, progress) as show:
+    return complete(run, out, progress=progress, log=log, stop=stop)
+
+
+def complete(
+    run: Discovery,
+    out: Path | str | None = None,
+    *,
+    progress: bool = False,
+    log: Log | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Front:
+    """Bring a run, fresh or loaded, to the end of its budget; see `discover`."""
+    from morl.progress import bar
+
+    with bar(run.config, run.total, progress) as show:
         while not run.done:
             row = run.advance()
+            if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
+                log(row)
             if out is not None and run.at_rest:
                 run.rest()
                 save_numbered(out, run.total, run.state_dict())
-            if log is not None:
-                log(row)
             show(run.total, run.history)
             if stop() and not run.done:
                 _interrupt(run, out)

@@ -84,7 +84,11 @@ class Front:
         return Policy(self.model, one, self.points[row], self.preferences[row], self.objectives)
 
     def select(self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None) -> Policy:
-        """Choose a policy by what matters.
+        """Choose a policy by what matters; arguments and errors as `choose`."""
+        return self.policy(self.choose(weights=weights, minimum=minimum))
+
+    def choose(self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None) -> int:
+        """The row of the policy that serves best.
 
         Args:
             weights: [m] relative importance of the objectives; the best weighted return wins.
@@ -108,7 +112,7 @@ class Front:
                 )
         if weights is not None:
             score = self.points @ check_weights(weights, len(self.objectives))
-        return self.policy(int(rows[np.argmax(score[rows])]))
+        return int(rows[np.argmax(score[rows])])
 
     def _slack(self, minimum: Sequence[float | None]) -> NDArray[np.float64]:
         if len(minimum) != len(self.objectives):

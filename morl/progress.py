@@ -20,11 +20,11 @@ def bar(config: FrontConfig, start: int, visible: bool) -> Iterator[Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
+        TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn(), TextColumn("steps"),
         TimeRemainingColumn(), TextColumn("{task.fields[score]}"),
     )  # fmt: skip
     with Progress(*columns) as progress:
-        task = progress.add_task(f"{config.name} on {config.env}", total=config.steps, completed=start, score="")
+        task = progress.add_task(config.name, total=config.steps, completed=start, score="")
 
         def show(steps: int, history: list[dict[str, Any]]) -> None:
             score = (

@@ -1,0 +1,79 @@
+"""The program `tradeoff`: finds the command, runs it, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+HELP = """\
+usage: tradeoff COMMAND ...      tradeoff COMMAND --help explains its options
+
+Finds Pareto fronts of policies for environments that pay a vector of rewards.
+
+  train METHOD     find a front: c-morl or weighted-sum
+  resume RUN       go on with a run that was interrupted
+  evaluate RUN     play a front anew, whole or the policy that a preference selects
+  plot RUN ...     draw a run anew, or several runs of one environment beside each other
+  envs [PATTERN]   environments, their objectives, and whether their front is known
+  methods          front methods and where their pages lie
+
+examples:
+  tradeoff train c-morl --env deep-sea-treasure-v0 --steps 200000 --seed 0 --out runs/dst
+  tradeoff evaluate runs/dst --weights 0.3 0.7      the policy that is best for these weights
+  tradeoff evaluate runs/dst --minimum 10 None      the policy that returns at least 10 of the first objective
+  tradeoff plot runs/dst runs/dst-1 runs/dst-2
+  tradeoff train weighted-sum --env minecart-v0 --help      its options, with their defaults for minecart-v0
+
+exit codes: 0 done, 2 bad input (one line says what and the way out), 130 interrupted (the run can be resumed)
+"""
+COMMANDS = ("train", "resume", "evaluate", "plot", "envs", "methods")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program on `argv` (None: the process's own) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    try:
+        with short_warnings():
+            return _run(words[0], words[1:])
+    except KeyboardInterrupt:
+        print("stopped at once; `tradeoff resume` goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except SystemExit as end:  # the option parser's own
+        return end.code if isinstance(end.code, int) else 2
+
+
+def _run(command: str, words: list[str]) -> int:
+    from envs.errors import TradeoffError, UnknownName
+
+    try:
+        if command not in COMMANDS:
+            raise UnknownName("command", command, COMMANDS)
+        from tradeoff import commands
+
+        getattr(commands, command)(words)
+    except TradeoffError as error:
+        print(f"tradeoff: {' '.join(str(error).split())}", file=sys.stderr)
+        return 130 if type(error).__name__ == "Interrupted" else 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"tradeoff: no room left on the disk ({error}); free some space and repeat the command", file=sys.stderr)
+        return 2
+    return 0
+
+
+@contextmanager
+def short_warnings() -> Iterator[None]:
+    """Show warnings without the place in the code that raised them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *where: f"tradeoff: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

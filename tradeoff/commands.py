@@ -1,0 +1,86 @@
+"""The commands: each takes its words, does its work and prints; errors are the caller's to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradeoff import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def train(words: Sequence[str]) -> None:
+    """Find a front."""
+    given = options.training(words)
+    from tradeoff import run
+
+    run.train(given.method, given.out, threads=given.threads, quiet=given.quiet)
+
+
+def resume(words: Sequence[str]) -> None:
+    """Go on with a run."""
+    given = options.parse(options.Resume, words, "resume")
+    from tradeoff import run
+
+    run.resume(given.run, quiet=given.quiet)
+
+
+def evaluate(words: Sequence[str]) -> None:
+    """Play a front anew."""
+    given = options.parse(options.Evaluate, words, "evaluate")
+    from tradeoff import replay
+
+    found = replay.replay(given.run, given.weights, given.minimum, episodes=given.episodes, seed=given.seed)
+    if given.json:
+        print(json.dumps(found.record()))
+    else:
+        show(found.table())
+
+
+def plot(words: Sequence[str]) -> None:
+    """Draw runs anew."""
+    given = options.parse(options.Plot, words, "plot")
+    from tradeoff import beside, drawing, replay
+
+    runs = [replay.open_run(folder) for folder in given.runs]
+    fronts = [run.front for run in runs]
+    beside.check_comparable(runs)
+    paths: list[Path] = []
+    for folder, run in zip(given.runs, runs, strict=True):
+        paths += drawing.draw(run.front, folder, run.horizon)
+    if len(runs) > 1:
+        plots = given.out or given.runs[0].parent / f"plots-{fronts[0].env.replace('/', '-')}"
+        paths += beside.draw_all(fronts, plots)
+    print("\n".join(map(str, paths)))
+
+
+def envs(words: Sequence[str]) -> None:
+    """List environments."""
+    given = options.parse(options.Envs, words, "envs")
+    from tradeoff import catalogue
+
+    rows = catalogue.environments(given.pattern)
+    if given.json:
+        print(json.dumps(rows))
+    else:
+        show(catalogue.environment_table(rows))
+
+
+def methods(words: Sequence[str]) -> None:
+    """List methods."""
+    options.parse(options.Methods, words, "methods")
+    from tradeoff import catalogue
+
+    show(catalogue.method_table())
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as the terminal, or whole where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)

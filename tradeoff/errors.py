@@ -1,0 +1,55 @@
+"""What can be wrong with what a user hands to the program."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from envs.errors import TradeoffError
+
+
+class BadInput(TradeoffError, ValueError):
+    """A value that no run can be made of."""
+
+
+class NotARun(TradeoffError, FileNotFoundError):
+    """A folder in which no run lies."""
+
+
+class FolderTaken(TradeoffError, FileExistsError):
+    """A folder that holds something already; nothing in it is touched."""
+
+
+@contextmanager
+def as_bad_input() -> Iterator[None]:
+    """Turn a ValueError about what a user gave into BadInput, so that a ValueError elsewhere stays a bug."""
+    try:
+        yield
+    except TradeoffError:
+        raise
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+@contextmanager
+def as_disk_full(folder: Path) -> Iterator[None]:
+    """Turn an operating system's "no space left" into DiskFull that names the way out."""
+    from engine.files import DiskFull
+
+    try:
+        yield
+    except TradeoffError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(f"no room left in {folder}; free some space, then `tradeoff resume {folder}`") from error
+
+
+def not_a_run(folder: Path) -> NotARun:
+    """Name the runs that lie beside a folder that is none."""
+    here = sorted(str(path.parent) for path in folder.parent.glob("*/config.json"))
+    way_out = f"runs there: {', '.join(here[:5])}" if here else "`tradeoff train` makes one"
+    return NotARun(f"{folder} is not a run folder (no config.json in it); {way_out}")

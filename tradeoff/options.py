@@ -1,0 +1,130 @@
+"""Options of the commands: dataclasses that the command line and its help are generated from."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from tradeoff.errors import BadInput
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Generic[C]):
+    """Find a front, score it on fresh seeds, and leave everything in a run folder."""
+
+    out: Path | None = None  # folder of the run, new or empty; None: runs/METHOD-ENV-SEED
+    threads: int = 1  # of torch; small networks run fastest on one
+    quiet: bool = False  # print nothing but errors
+    method: C
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Go on with an interrupted run, to the same results as if it had not been interrupted."""
+
+    run: Positional[Path]  # its folder
+    quiet: bool = False  # print nothing but errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Play the policies of a run on fresh seeds: all of them, or the one that a preference selects."""
+
+    run: Positional[Path]  # its folder
+    weights: tuple[float, ...] | None = None  # how much each objective matters; selects the best weighted return
+    minimum: tuple[float | None, ...] | None = None  # least return per objective, None where anything will do
+    episodes: int = 100  # per policy
+    seed: int = 1  # of the first episode; the others follow it
+    json: bool = False  # print one JSON object instead of a table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Draw the pictures of runs anew; several runs of one environment are drawn beside each other, too."""
+
+    runs: Positional[tuple[Path, ...]]  # their folders
+    out: Path | None = None  # folder for pictures of several runs; None: beside the first run, plots-ENV
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envs:
+    """List environments: objectives, who computes them, reference point, whether a front is known."""
+
+    pattern: Positional[str] = ""  # only ids that contain it
+    json: bool = False  # print a JSON list instead of a table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Methods:
+    """List front methods."""
+
+
+def parse(kind: Any, words: Sequence[str], command: str, default: Any = None) -> Any:
+    """Options of a command from its words.
+
+    Raises: BadInput with what the parser found wrong; SystemExit(0) after printing help.
+    """
+    given = {} if default is None else {"default": default}
+    complaint = io.StringIO()
+    program = f"tradeoff {command}"
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(kind, args=list(words), prog=program, config=(OmitArgPrefixes,), **given)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise BadInput(one_line(complaint.getvalue(), program)) from None
+
+
+def one_line(box: str, program: str) -> str:
+    """The parser's framed complaint as one line: what is wrong, the nearest option, where help is."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip("│ ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
+    wrong = re.sub(r"^Error parsing method[.\w]*: ", "", " ".join(lines).split("───", 1)[0].strip())
+    near = re.search(r"Perhaps you meant:\s*(--\S+)", " ".join(lines))
+    hint = f"; perhaps {near[1]}?" if near else ""
+    return f"{wrong or text.strip()}{hint}; `{program} --help` lists the options"
+
+
+def training(words: Sequence[str]) -> Train[Any]:
+    """Options of `train METHOD ...`, with the defaults that are recommended for the method and its `--env`.
+
+    Raises: UnknownName for a method that does not exist; as `parse`.
+    """
+    from envs.errors import UnknownName
+    from morl import METHODS, FrontConfig, recommended
+
+    if not words or words[0] in ("-h", "--help"):
+        if not words:
+            raise BadInput(f"train needs a method: {', '.join(METHODS)}; `tradeoff methods` says what they are")
+        print(f"usage: tradeoff train METHOD [OPTIONS]\nmethods: {', '.join(METHODS)}")
+        print("`tradeoff train METHOD --env ENV --help` lists the options with their defaults for that environment")
+        raise SystemExit(0)
+    name, rest = words[0], words[1:]
+    if name not in METHODS:
+        raise UnknownName("method", name, METHODS)
+    default: Any = Train(method=recommended(name, wanted_env(rest) or FrontConfig.env))
+    kind: Any = METHODS[name]
+    options: Train[Any] = parse(Train[kind], rest, f"train {name}", default)
+    return options
+
+
+def wanted_env(words: Sequence[str]) -> str | None:
+    """The environment that `--env` names, before the rest is read."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--env" and following:
+            return following
+        if word.startswith("--env="):
+            return word.removeprefix("--env=")
+    return None

@@ -1,0 +1,156 @@
+"""A run and its folder: claimed, trained, interrupted, resumed, written."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.checkpoint import load_newest
+from morl import Discovery, Front, FrontConfig, complete
+from tradeoff.drawing import PICTURES, draw
+from tradeoff.errors import BadInput, FolderTaken, as_bad_input, as_disk_full
+from tradeoff.metrics import Metrics, has_tensorboard
+from tradeoff.settings import Settings, read_settings, write_settings
+from tradeoff.summary import summary
+
+RESULTS = ("front.pt", "front.csv", "indicators.json", *PICTURES)
+
+
+def train(config: FrontConfig, out: Path | str | None = None, *, threads: int = 1, quiet: bool = False) -> Front:
+    """Run a method, leave everything in a run folder, and return the front.
+
+    Args:
+        config: the method; `morl.recommended` makes one.
+        out: folder, new or empty; None: runs/<method>-<env>-<seed>.
+        threads: of torch, for the whole process. Small networks run fastest on one.
+        quiet: print nothing.
+
+    Raises: BadInput, UnknownName, ScalarReward, MissingExtra, FolderTaken before anything starts; Interrupted after
+    Ctrl-C; DiskFull; NumericalTrouble.
+    """
+    folder = default_folder(config) if out is None else Path(out)
+    run = prepare(Settings(config, threads))
+    claim(folder)
+    with as_disk_full(folder):
+        write_settings(folder, Settings(config, threads))
+        return _finish(run, folder, quiet)
+
+
+def resume(out: Path | str, *, quiet: bool = False) -> Front:
+    """Go on with a run from its newest checkpoint; of a finished run, return the front.
+
+    Raises: NotARun; BadInput for a config.json that is not as it was written; CheckpointError when no checkpoint is
+    whole; and as `train`.
+    """
+    folder = Path(out)
+    settings = read_settings(folder)
+    if (folder / "front.pt").is_file():
+        with as_disk_full(folder):
+            return _finished(folder, settings.config, quiet)
+    run = prepare(settings)
+    if any(folder.glob("checkpoint-*.pt")):
+        run.load_state_dict(load_newest(folder))
+    say(quiet, f"going on with {settings.config.name} on {settings.config.env} at {run.total:,} steps")
+    with as_disk_full(folder):
+        return _finish(run, folder, quiet)
+
+
+def default_folder(config: FrontConfig) -> Path:
+    """Where a run lies unless told otherwise."""
+    return Path("runs") / f"{config.name}-{config.env.replace('/', '-')}-{config.seed}"
+
+
+def prepare(settings: Settings) -> Discovery:
+    """Build all of a run without touching the disk, so that whatever is wrong is known before anything starts."""
+    if settings.threads < 1:
+        raise BadInput(f"threads must be at least 1, got {settings.threads}")
+    check_device(settings.config.device)
+    torch.set_num_threads(settings.threads)
+    with as_bad_input():
+        return Discovery(settings.config)
+
+
+def check_device(device: str) -> None:
+    """Raise BadInput for a device that is not here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); cpu always can") from None
+
+
+def claim(folder: Path) -> None:
+    """Raise FolderTaken unless a folder is new or empty."""
+    if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
+        return
+    if (folder / "config.json").is_file():
+        raise FolderTaken(
+            f"{folder} already holds a run: `tradeoff resume {folder}` goes on with it, --out names another folder"
+        )
+    raise FolderTaken(f"{folder} exists and is not an empty folder; --out names another one")
+
+
+def say(quiet: bool, text: str) -> None:
+    """Print for a person."""
+    if not quiet:
+        print(text, flush=True)
+
+
+def _finish(run: Discovery, folder: Path, quiet: bool) -> Front:
+    if not has_tensorboard():
+        say(quiet, "no TensorBoard events: pip install 'tradeoff-rl[tracking]' for them; metrics.csv has the numbers")
+    metrics = Metrics(folder)
+    try:
+        with stop_on_signals() as stop:
+            front = complete(run, folder, progress=not quiet, log=metrics, stop=stop)
+    finally:
+        metrics.close()
+    _write(front, folder, run.config)
+    say(quiet, summary(front, folder))
+    return front
+
+
+def _write(front: Front, folder: Path, config: FrontConfig) -> None:
+    front.save(folder)
+    draw(front, folder, config.horizon)
+
+
+def _finished(folder: Path, config: FrontConfig, quiet: bool) -> Front:
+    front = Front.load(folder)
+    missing = [name for name in RESULTS if not (folder / name).is_file()]
+    if missing:
+        _write(front, folder, config)
+    again = f"; wrote {', '.join(missing)} again" if missing else ""
+    say(quiet, f"{folder} is finished, nothing left to train{again}")
+    return front
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM ask for a stop after the current iteration; a second Ctrl-C stops at once.
+
+    Yields a function that says whether a stop was asked for. Outside the main thread signals are left as they are.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        print("stopping after this iteration; once more stops at once", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
