@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,10 +16,17 @@ from envs.protocol import EnvSpec
 
 LEFT_END, RIGHT_END, TOP_SPEED = -1.2, 0.6, 0.07
 FORCE, GRAVITY, GOAL = 0.001, 0.0025, 0.5
-POWER, CONTINUOUS_GOAL = 0.0015, 0.45
+POWER, NEAR_GOAL = 0.0015, 0.45  # of the continuous car
 OBSERVATION = spaces.Box(
     np.array([LEFT_END, -TOP_SPEED], np.float32), np.array([RIGHT_END, TOP_SPEED], np.float32), dtype=np.float32
 )
+PRICES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # of action, velocity and whether the goal is reached
+    "time": lambda action, velocity, over: over.float() - 1,
+    "reverse": lambda action, velocity, over: -(action == 0).float(),
+    "forward": lambda action, velocity, over: -(action == 2).float(),
+    "move": lambda action, velocity, over: -(action != 1).float(),
+    "speed": lambda action, velocity, over: (15 * velocity.abs()).float(),
+}
 VARIANTS = {
     "mo-mountaincar-v0": ("time", "reverse", "forward"),
     "mo-mountaincar-3d-v0": ("time", "move", "speed"),
@@ -28,10 +36,16 @@ VARIANTS = {
 
 
 def _roll(position: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
-    """Move with a velocity that was already accelerated; the left end stops the car."""
+    """Move with a velocity that was already accelerated, in its precision; the left end stops the car."""
     velocity = velocity.clamp(-TOP_SPEED, TOP_SPEED)
-    position = (position + velocity).clamp(LEFT_END, RIGHT_END)
+    position = (position + velocity).to(velocity.dtype).clamp(LEFT_END, RIGHT_END)
     return position, torch.where((position == position.new_tensor(LEFT_END)) & (velocity < 0), 0.0, velocity)
+
+
+def _valley(uniform: Tensor) -> State:
+    """Where episodes begin."""
+    position = -0.6 + (-0.4 - -0.6) * uniform[:, 0]
+    return position, torch.zeros_like(position)
 
 
 class MountainCar(BatchedEnv):
@@ -41,32 +55,26 @@ class MountainCar(BatchedEnv):
 
     def __init__(self, id: str, num_envs: int, device: Any = "cpu", **options: Any) -> None:
         """id: which objectives there are. options: seed, max_episode_steps."""
-        bounds = {"time": -200.0, "reverse": -200.0, "forward": -200.0, "move": -200.0, "speed": 0.0}
+        # Reference points are not published for these; the worst return of each objective is one.
+        worst = tuple(0.0 if name == "speed" else -200.0 for name in VARIANTS[id])
         spec = EnvSpec(
             id=id, observation_space=OBSERVATION, action_space=spaces.Discrete(3), objectives=VARIANTS[id],
-            horizon=200, discount=0.99, reference_point=tuple(bounds[name] for name in VARIANTS[id]),
+            horizon=200, discount=0.99, reference_point=worst,
         )  # fmt: skip
         super().__init__(spec, num_envs, device, **options)
 
     def start(self, uniform: Tensor) -> State:
         """Uniform between -0.6 and -0.4, at rest."""
-        position = -0.6 + 0.2 * uniform[:, 0]
-        return position, torch.zeros_like(position)
+        return _valley(uniform)
 
     def transition(self, state: State, action: Tensor, uniform: Tensor) -> Outcome:
         """See BatchedEnv.transition."""
         position, velocity = state
-        velocity = velocity + (action - 1).double() * FORCE - GRAVITY * torch.cos(3 * position)
+        velocity = velocity + ((action - 1).double() * FORCE - GRAVITY * torch.cos(3 * position))
         position, velocity = _roll(position, velocity)
         over = (position >= GOAL) & (velocity >= 0)
-        paid = {
-            "time": over.float() - 1,
-            "reverse": -(action == 0).float(),
-            "forward": -(action == 2).float(),
-            "move": -(action != 1).float(),
-            "speed": (15 * velocity.abs()).float(),
-        }
-        return Outcome((position, velocity), torch.stack([paid[name] for name in self.spec.objectives], 1), over)
+        reward = torch.stack([PRICES[name](action, velocity, over) for name in self.spec.objectives], 1)
+        return Outcome((position, velocity), reward, over)
 
     def observe(self, state: State) -> Tensor:
         """Position and velocity."""
@@ -74,12 +82,16 @@ class MountainCar(BatchedEnv):
 
 
 class ContinuousMountainCar(BatchedEnv):
-    """Time costs 1 per step until the goal, fuel the square of the action. The state is kept in float32, as there."""
+    """Time costs 1 per step until the goal, fuel the square of the action, even where that exceeds its bounds.
+
+    State: position and velocity, rounded to float32 after each step as the original's are; a start is not rounded.
+    """
 
     start_draws = 1
 
     def __init__(self, num_envs: int, device: Any = "cpu", **options: Any) -> None:
         """options: seed, max_episode_steps."""
+        # No reference point is published; at discount 0.99 no return within the bounds is below -100.
         spec = EnvSpec(
             id="mo-mountaincarcontinuous-v0", observation_space=OBSERVATION,
             action_space=spaces.Box(-1.0, 1.0, (1,), np.float32), objectives=("time", "fuel"), horizon=999,
@@ -89,21 +101,26 @@ class ContinuousMountainCar(BatchedEnv):
 
     def start(self, uniform: Tensor) -> State:
         """Uniform between -0.6 and -0.4, at rest."""
-        position = (-0.6 + 0.2 * uniform[:, 0]).float()
-        return position, torch.zeros_like(position)
+        position, velocity = _valley(uniform)
+        return position, velocity.float()
 
     def transition(self, state: State, action: Tensor, uniform: Tensor) -> Outcome:
-        """See BatchedEnv.transition."""
+        """See BatchedEnv.transition. Every rounding to float32 is one of the original's."""
         position, velocity = state
         asked = action[:, 0].float()
-        pull = (GRAVITY * torch.cos((3 * position).double())).float()
-        position, velocity = _roll(position, velocity + (asked.clamp(-1.0, 1.0) * POWER - pull))
-        over = (position >= position.new_tensor(CONTINUOUS_GOAL)) & (velocity >= 0)
-        return Outcome((position, velocity), torch.stack([over.float() - 1, -asked.square()], 1), over)
+        slope = torch.where(position == position.float(), (3 * position).float(), 3 * position)
+        pull = GRAVITY * torch.cos(slope)
+        within = asked * POWER - pull.float()
+        beyond = (asked.sign().double() * POWER - pull).float()  # a bound is a Python number there, hence exact
+        gain = torch.where(asked.abs() > 1, beyond, within)
+        position, velocity = _roll(position, velocity + gain)
+        over = (position >= position.new_tensor(NEAR_GOAL)) & (velocity >= 0)
+        reward = torch.stack([over.float() - 1, -asked.square()], 1)
+        return Outcome((position.double(), velocity), reward, over)
 
     def observe(self, state: State) -> Tensor:
         """Position and velocity."""
-        return torch.stack(state, 1)
+        return torch.stack([state[0].float(), state[1]], 1)
 
 
 ENVIRONMENTS = {
