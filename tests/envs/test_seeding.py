@@ -87,6 +87,10 @@ def test_seeds_of_any_integer_kind(seed, same):
     assert len(set(seeded(seed, 2, "cpu").key.tolist())) == 2
 
 
+def test_seeds_are_told_apart_by_all_their_64_bits():
+    assert len(set(seeded([0, 2**31, 2**32, 2**62, 2**63], 5, "cpu").key.tolist())) == 5
+
+
 def test_wrong_number_of_seeds():
     with pytest.raises(ValueError, match="3 seeds were given for 2 environments"):
         seeded([1, 2, 3], 2, "cpu")
