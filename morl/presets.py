@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from gymnasium import spaces
+
 from engine.learner import LearnerConfig
+from envs import UnknownName, make
 from morl.methods import METHODS, FrontConfig
 
 SMALL = LearnerConfig(
@@ -46,9 +49,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def recommended(method: str, env: str, **changes: Any) -> FrontConfig:
-    """A method's config with the settings recommended for an environment, then `changes`."""
+    """A method's config with the settings recommended for an environment, then `changes`.
+
+    An environment without a preset gets the settings for its kind of actions. Raises UnknownName.
+    """
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
     kind = METHODS[method]
     known = {f.name for f in fields(kind)}
-    body: dict[str, Any] = {"learner": BODY, "policies": 6} if env.startswith("mo-") else {}
-    preset = {name: value for name, value in PRESETS.get(env, body).items() if name in known}
+    preset = {name: value for name, value in (PRESETS.get(env) or _by_actions(env)).items() if name in known}
     return kind(**{"env": env, **preset, **changes})
+
+
+def _by_actions(env: str) -> dict[str, Any]:
+    probe = make(env)
+    continuous = isinstance(probe.spec.action_space, spaces.Box)
+    probe.close()
+    return {"learner": BODY, "policies": 6} if continuous else {"learner": SMALL}
