@@ -127,13 +127,13 @@ class FiniteEnv(BatchedEnv):
 
     def transition(self, state: State, action: Tensor, uniform: Tensor) -> Outcome:
         """See BatchedEnv.transition."""
-        row = state[0] * self.actions + action
+        row = torch.add(action, state[0], alpha=self.actions)
         if self.step_draws:
-            row = row * self.branches + (uniform >= self.below[row]).sum(1)
-        after = self.successor[row]
-        cost = self.cost[row] if self.cost.shape[1] else None
-        return Outcome((after,), self.reward[row], self.terminal[after], cost)
+            row = row * self.branches + (uniform >= self.below.index_select(0, row)).sum(1)
+        after = self.successor.index_select(0, row)
+        cost = self.cost.index_select(0, row) if self.cost.shape[1] else None
+        return Outcome((after,), self.reward.index_select(0, row), self.terminal.index_select(0, after), cost)
 
     def observe(self, state: State) -> Tensor:
         """See BatchedEnv.observe."""
-        return self.seen[state[0]]
+        return self.seen.index_select(0, state[0])
