@@ -122,7 +122,7 @@ def training(words: Sequence[str]) -> Train[Any]:
 
 def wanted_env(words: Sequence[str]) -> str | None:
     """The environment that `--env` names, before the rest is read."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == "--env" and following:
             return following
         if word.startswith("--env="):

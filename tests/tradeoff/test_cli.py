@@ -1,0 +1,126 @@
+"""The command line: quick help, options generated from the configs, defaults by environment, tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from engine.learner import LearnerConfig
+from morl import CMORL, METHODS, WeightedSumFront, recommended
+from tradeoff.cli import COMMANDS, main
+from tradeoff.options import training, wanted_env
+from tradeoff.settings import Settings, build, read_settings, write_settings
+
+
+def python(code: str) -> str:
+    house = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", code], cwd=house, capture_output=True, text=True, check=True).stdout
+
+
+def test_help_teaches_without_loading_torch() -> None:
+    out = python(
+        "import sys, tradeoff; from tradeoff.cli import main; code = main(['--help']); "
+        "print(code, 'torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    assert out.endswith("0 False False\n")
+    assert [out.count(f"\n  {command}") for command in COMMANDS] == [1] * len(COMMANDS)
+    assert "tradeoff train c-morl --env deep-sea-treasure-v0 --steps 200000 --seed 0 --out runs/dst" in out
+
+
+def test_python_names_are_loaded_when_used() -> None:
+    import morl
+    import tradeoff
+    from tradeoff import run
+
+    assert (tradeoff.CMORL, tradeoff.Front, tradeoff.train) == (morl.CMORL, morl.Front, run.train)
+    assert sorted(tradeoff.HOMES) == tradeoff.__all__ and len(tradeoff.__all__) == 7
+    with pytest.raises(AttributeError, match="nonsense"):
+        tradeoff.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_field_is_an_option_explained_by_its_comment(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", method, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    names = [f.name for kind in (METHODS[method], LearnerConfig) for f in fields(kind) if f.name != "learner"]
+    missing = [name for name in names if f" --{name.replace('_', '-')}" not in text]
+    assert missing == [] and len(names) > 20
+    assert "half-width of the trusted interval of probability ratios" in text
+
+
+@pytest.mark.parametrize("env", ["deep-sea-treasure-v0", "minecart-v0"])
+def test_defaults_are_those_recommended_for_the_environment(env: str) -> None:
+    assert training(["c-morl", "--env", env]).method == recommended("c-morl", env)
+    changed = training(["weighted-sum", f"--env={env}", "--rollout-steps", "48", "--clip", "0.25"]).method
+    plain = recommended("weighted-sum", env)
+    assert isinstance(changed, WeightedSumFront)
+    assert (changed.learner.rollout_steps, changed.learner.clip) == (48, 0.25)
+    assert changed.learner.learning_rate == plain.learner.learning_rate
+
+
+def test_the_two_presets_differ_so_that_the_test_above_can_fail() -> None:
+    rates = [recommended("c-morl", env).learner.learning_rate for env in ("deep-sea-treasure-v0", "minecart-v0")]
+    assert rates[0] != rates[1]
+
+
+def test_options_of_every_kind() -> None:
+    words = (
+        "c-morl --steps 77 --reference-point -1 -20.5 --hidden 8 4 --anneal --horizon 30 --keep-share 0.5 --threads 2"
+    )
+    given = training(words.split())
+    config = given.method
+    assert (given.threads, config.steps, config.horizon, config.keep_share) == (2, 77, 30, 0.5)
+    assert (config.reference_point, config.learner.hidden, config.learner.anneal) == ((-1.0, -20.5), (8, 4), True)
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [([], None), (["--env"], None), (["--seed", "1", "--env", "x"], "x"), (["--env=y", "--seed", "1"], "y")],
+)
+def test_the_environment_is_found_first(words: list[str], env: str | None) -> None:
+    assert wanted_env(words) == env
+
+
+def test_settings_survive_the_disk(tmp_path: Path) -> None:
+    learner = LearnerConfig(hidden=(7, 5), learning_rate=1e-3, anneal=True)
+    config = CMORL(env="x", steps=5, discount=1, reference_point=(-1.5, 2.0), horizon=9, learner=learner)
+    write_settings(tmp_path, Settings(config, 3))
+    found = read_settings(tmp_path)
+    assert found == Settings(config, 3) and found.config.learner.hidden == (7, 5)
+
+
+def test_a_whole_number_may_stand_for_a_float_but_a_truth_value_for_neither() -> None:
+    record = json.loads(json.dumps({f.name: getattr(LearnerConfig(), f.name) for f in fields(LearnerConfig)}))
+    assert build(LearnerConfig, record | {"max_norm": 2}, "x").max_norm == 2.0
+    with pytest.raises(ValueError, match=r"x\.epochs is True, expected int"):
+        build(LearnerConfig, record | {"epochs": True}, "x")
+
+
+def test_envs_lists_objectives_reference_and_known_front(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["envs", "treasure", "--json"]) == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert len(rows) == 3
+    row = rows["deep-sea-treasure-v0"]
+    assert row["objectives"] == ["treasure", "time"] and row["reference_point"] == [0.0, -25.0]
+    assert (row["known_front"], row["discount"], row["backend"]) == ("exact", 0.99, "torch")
+    assert main(["envs", "minecart"]) == 0
+    assert capsys.readouterr().out.count("published") == 2
+
+
+def test_envs_says_why_one_does_not_start(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    assert main(["envs", "mo-hopper-v5"]) == 0
+    assert capsys.readouterr().out.count("pip install 'tradeoff-rl[mujoco]'") == 1
+
+
+def test_methods_names_every_method_and_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    out = capsys.readouterr().out
+    pages = [f"docs/methods/{name.replace('-', '_')}.md" for name in METHODS]
+    assert [out.count(page) for page in pages] == [1] * len(METHODS)
+    assert all((Path(__file__).parents[2] / page).is_file() for page in pages)
