@@ -138,11 +138,11 @@ def test_ore_of_one_step_is_four_rectified_normal_draws(place):
 def test_fill_by_hand():
     # Free 1/2: the draw (1/2, 1/2) is halved, the next finds no room. Free 1/2: (1/8, 1/8) fits, then a quarter of
     # (1/2, 1/2).
-    # A cart overfull by a rounding error and an empty draw: nothing, and no 0 / 0.
-    load = torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.5 + 2.0**-52, 0.0]], dtype=torch.float64)
+    # A full cart and an empty draw: nothing, and no 0 / 0.
+    load = torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.5, 0.0]], dtype=torch.float64)
     half, eighth, zero = [0.5, 0.5], [0.125, 0.125], [0.0, 0.0]
     drawn = torch.tensor([[half, half], [eighth, half], [zero, zero]], dtype=torch.float64)
-    wanted = [[1.25, 0.25], [0.75, 0.75], [1.5 + 2.0**-52, 0.0]]
+    wanted = [[1.25, 0.25], [0.75, 0.75], [1.5, 0.0]]
     np.testing.assert_array_equal(fill(load, drawn), wanted)
 
 
