@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from engine.actor_critic import ActorCritic, differentiate
 from engine.features import Features
 from engine.heads import Categorical, Gaussian, Head
-from engine.normalisers import Moments, fresh_moments, standard
+from engine.normalisers import Moments, standard
 from engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
 from engine.trajectories import Batch
 
@@ -159,7 +159,7 @@ def test_inputs_are_normalised_numbers_then_the_context() -> None:
     seen = model.inputs(torch.tensor([[[5.0, 0]]]), by, torch.tensor([[[7.0]]]))
     torch.testing.assert_close(seen, torch.tensor([[[2.0, -1, 7]]]))
     coded = ActorCritic(Features(1, (0,), (3,)), Categorical((2,)), 1, (4,))
-    seen = coded.inputs(torch.tensor([[[2]]]), standard(fresh_moments(1, 1)), torch.zeros(1, 1, 0))
+    seen = coded.inputs(torch.tensor([[[2]]]), standard(_moments([[1.0]], [[4.0]])), torch.zeros(1, 1, 0))
     assert seen.tolist() == [[[0, 0, 1]]], "a one-hot code is not normalised"
 
 

@@ -133,6 +133,8 @@ def test_actions_reach_the_environment_in_its_units() -> None:
     plain = Gaussian((2.0, -1.0), (6.0, inf))
     u = torch.tensor([[-1.0, -7.0], [0.5, 0.25], [3.0, 9.0]])
     assert plain.to_env(u).tolist() == [[2.0, -1.0], [5.0, 0.25], [6.0, 9.0]]
+    below = Gaussian((-inf,), (1.0,))
+    assert below.to_env(torch.tensor([[0.5], [-7.0], [3.0]])).tolist() == [[0.5], [-7.0], [1.0]]
     # Squashed: u = 0 -> centre, u = atanh(1/2) -> 4 + 2/2, far out -> the bound itself.
     squashed = Gaussian((2.0,), (6.0,), squash=True)
     got = squashed.to_env(torch.tensor([[0.0], [0.5493061443], [50.0], [-50.0]]))

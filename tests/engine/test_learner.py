@@ -66,12 +66,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(learner, tmp_pat
     for _ in range(3):
         straight.iterate()
     checkpoint.save(tmp_path / "x.pt", {"learner": straight.state_dict(), "rng": straight.generator.get_state()})
-    numbers.append([straight.iterate()["objective"] for _ in range(3)])
+    numbers.append([torch.cat([r["objective"], r["returns"].flatten()]) for r in (straight.iterate() for _ in "123")])
 
     resumed, state = learner(seed=99), checkpoint.load(tmp_path / "x.pt")
     resumed.load_state_dict(state["learner"])
     resumed.generator.set_state(state["rng"])
-    numbers.append([resumed.iterate()["objective"] for _ in range(3)])
+    numbers.append([torch.cat([r["objective"], r["returns"].flatten()]) for r in (resumed.iterate() for _ in "123")])
     assert torch.equal(torch.stack(numbers[0]), torch.stack(numbers[1]))
     checkpoint.save(tmp_path / "a.pt", straight.state_dict())
     checkpoint.save(tmp_path / "b.pt", resumed.state_dict())

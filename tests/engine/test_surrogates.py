@@ -61,7 +61,7 @@ def test_slope_is_the_derivative_of_the_objective(surrogate) -> None:
     derived = by_autograd(lambda x, a: surrogate(x, a)[0])(log_ratio, advantage)
     torch.testing.assert_close(derived[0], objective, rtol=0, atol=0)
     torch.testing.assert_close(derived[1], slope, rtol=1e-12, atol=1e-12)
-    assert objective.shape == slope.shape == (2, 500) and not derived[0].requires_grad
+    assert objective.shape == slope.shape == (2, 500) and not derived[0].requires_grad and not log_ratio.requires_grad
 
 
 def test_by_autograd_derives_inside_no_grad() -> None:
