@@ -66,5 +66,5 @@ def _cell(value: Any) -> str:
 def _rows_before(path: Path, iteration: int) -> list[str]:
     """Whole rows of an earlier iteration; a row that a crash cut short is none."""
     lines = path.read_text().splitlines(keepends=True)[1:] if path.is_file() else []
-    whole = [x for x in lines if x.endswith("\n") and x.count(",") == len(COLUMNS) - 1]
+    whole = [x for x in lines if x.count(",") == len(COLUMNS) - 1]
     return [x for x in whole if int(x.split(",")[1]) < iteration]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from envs import register_gymnasium
 from tests.tradeoff.conftest import SMALL, assert_same_results, contents
 from tradeoff.cli import main
 from tradeoff.metrics import COLUMNS, Metrics
@@ -119,6 +120,24 @@ def signalling(kind: signal.Signals, at: set[int], times: int = 1):  # type: ign
     return call
 
 
+def test_an_environment_whose_state_cannot_be_read_goes_on_from_a_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mo_gymnasium
+
+    monkeypatch.setattr("envs.registry._own", {})
+    register_gymnasium("sea", lambda: mo_gymnasium.make("deep-sea-treasure-v0"), objectives=("treasure", "time"))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = ["train", "c-morl", *SMALL, "--env", "sea", "--horizon", "20", "--steps", "4000", "--quiet", "--out"]
+    assert main([*words, str(whole)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Metrics, "__call__", signalling(signal.SIGINT, {5}))
+        assert main([*words, str(cut)]) == 130
+    assert main(["resume", str(cut), "--quiet"]) == 0
+    assert len(rows(whole)) > 6
+    assert_same_results(whole, cut)
+
+
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_crash_between_a_row_and_its_checkpoint(
     recorded: bool, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +210,8 @@ def test_a_finished_run_has_nothing_left_to_train(copied: Path, capsys: pytest.C
     assert contents(copied) == before
 
 
-def test_repeated_rows_replace_the_old_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", ["4", "40,", "40,4,2,0."])
+def test_repeated_rows_replace_the_old_ones(cut: str, tmp_path: Path) -> None:
     def row(iteration: int, objective: float) -> dict[str, object]:
         return {"steps": 10 * iteration, "iteration": iteration, "policies": 2, "objective": objective}
 
@@ -200,7 +220,7 @@ def test_repeated_rows_replace_the_old_ones(tmp_path: Path) -> None:
         first(row(i, 0.5))
     first.close()
     with (tmp_path / "metrics.csv").open("a") as file:
-        file.write("40,4,2,0.")  # cut short by a crash
+        file.write(cut)  # short by a crash
     second = Metrics(tmp_path, events=False)
     second(row(3, 0.25) | {"hypervolume": 1.5, "expected_utility": -2.0, "cardinality": 3.0})
     second.close()
