@@ -1,13 +1,13 @@
 """Batched MuJoCo: one MjData per body, stepped by a few threads (mj_step releases the interpreter lock).
 
-Each body keeps its own data from step to step, and with it the solver's warm start: rollouts that restore only positions
-and velocities drift away from the original within a few hundred steps.
+Each body keeps its own data from step to step, and with it the solver's warm start: rollouts that restore only
+positions and velocities drift away from the original within a few hundred steps.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from envs.arguments import check_counts, read_actions, seed_each
 from envs.errors import MissingExtra, TradeoffError
 from envs.mujoco_bodies import Body, Moment
 from envs.protocol import EnvSpec, Step
 
 Array = NDArray[Any]
-SERIAL = 2  # bodies; fewer are stepped in the calling thread
+FEWEST = 2  # bodies per thread; below, handing them over takes longer than stepping them
+CHUNKS = 4  # per thread, taken one after another, so that a thread that is held up delays nobody much
 
 
 def load_mujoco() -> Any:
@@ -51,14 +53,16 @@ class Simulation:
         self.model = self.mujoco.MjModel.from_xml_path(path)
         self.frame_skip, self.contacts = frame_skip, contacts
         self.data = [self.mujoco.MjData(self.model) for _ in range(num_envs)]
-        self.views = {name: [getattr(d, name) for d in self.data] for name in {*fields, "qpos", "qvel"}}
+        self.views = {name: [getattr(d, name) for d in self.data] for name in ("qpos", "qvel", *fields)}
         self.fields = {name: np.stack(views) for name, views in self.views.items()}
+        self.pairs = [[(rows[i], self.views[name][i]) for name, rows in self.fields.items()] for i in range(num_envs)]
         self.controls = [d.ctrl for d in self.data]
         self.kind = int(self.mujoco.mjtState.mjSTATE_INTEGRATION)
-        threads = min(os.cpu_count() or 1, num_envs // SERIAL)
-        cuts = np.linspace(0, num_envs, max(threads, 1) + 1).astype(int)
-        self.chunks = [range(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-        self.pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        threads = max(min(len(os.sched_getaffinity(0)), num_envs // FEWEST), 1)
+        size = max(num_envs // (CHUNKS * threads), FEWEST) if threads > 1 else num_envs
+        self.chunks = [range(i, min(i + size, num_envs)) for i in range(0, num_envs, size)]
+        self.helpers = threads - 1
+        self.pool = ThreadPoolExecutor(self.helpers) if self.helpers else None
 
     @property
     def dt(self) -> float:
@@ -67,23 +71,26 @@ class Simulation:
 
     def step(self, action: Array) -> None:
         """Advance all bodies under actions [N, a]."""
-        waiting = [self.pool.submit(self._advance, chunk, action) for chunk in self.chunks[1:]] if self.pool else []
-        self._advance(self.chunks[0], action)
-        for chunk in waiting:
-            chunk.result()
+        chunks = iter(self.chunks)  # shared: each thread takes the next one
+        waiting = [self.pool.submit(self._advance, chunks, action) for _ in range(self.helpers)] if self.pool else []
+        self._advance(chunks, action)
+        for helper in waiting:
+            if not helper.cancel():  # one that has not begun yet finds nothing left to do
+                helper.result()
 
-    def _advance(self, chunk: range, action: Array) -> None:
-        step, after, model = self.mujoco.mj_step, self.mujoco.mj_rnePostConstraint, self.model
-        for i in chunk:
-            self.controls[i][:] = action[i]
-            step(model, self.data[i], nstep=self.frame_skip)
-            if self.contacts:
-                after(model, self.data[i])
-            self._read(i)
+    def _advance(self, chunks: Iterator[range], action: Array) -> None:
+        step, after, model, skip = self.mujoco.mj_step, self.mujoco.mj_rnePostConstraint, self.model, self.frame_skip
+        for chunk in chunks:
+            for i in chunk:
+                self.controls[i][:] = action[i]
+                step(model, self.data[i], skip)
+                if self.contacts:
+                    after(model, self.data[i])
+                self._read(i)
 
     def _read(self, i: int) -> None:
-        for name, views in self.views.items():
-            self.fields[name][i] = views[i]
+        for row, view in self.pairs[i]:
+            row[...] = view
 
     def place(self, i: int, position: Array, velocity: Array) -> None:
         """Start body i anew."""
@@ -93,9 +100,14 @@ class Simulation:
         self.mujoco.mj_forward(self.model, data)
         self._read(i)
 
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """(N, s)."""
+        return len(self.data), self.mujoco.mj_stateSize(self.model, self.kind)
+
     def state(self) -> Array:
         """Integration state of every body [N, s], the warm start included."""
-        rows = np.empty((len(self.data), self.mujoco.mj_stateSize(self.model, self.kind)))
+        rows = np.empty(self.state_shape)
         for row, data in zip(rows, self.data, strict=True):
             self.mujoco.mj_getState(self.model, data, row, self.kind)
         return rows
@@ -113,17 +125,17 @@ class Simulation:
 
 
 class MujocoBase:
-    """Clocks, seeds, resets and saved state of batched MuJoCo bodies; a subclass says how they start and what they see."""
+    """Clocks, seeds, resets and saved state of batched bodies; a subclass says how they start and what they see."""
 
     exact_state = True
     spec: EnvSpec
+    horizon: int
     sim: Simulation
 
     def __init__(self, num_envs: int, device: torch.device | str, seed: int) -> None:
-        """The subclass has set spec and sim."""
+        """The subclass has set spec, horizon and sim."""
         self.num_envs, self.device = num_envs, torch.device(device)
         self.no_cost = torch.zeros(num_envs, 0, device=self.device)
-        self.generators = [np.random.default_rng(seed + i) for i in range(num_envs)]
         self.reset(seed)
 
     def _begin(self, i: int) -> None:
@@ -141,10 +153,7 @@ class MujocoBase:
     def reset(self, seed: int | Sequence[int] | None = None) -> Tensor:
         """See VectorEnv.reset; seed s starts a body as the original's reset(seed=s) does."""
         if seed is not None:
-            seeds = range(seed, seed + self.num_envs) if isinstance(seed, int) else seed
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} environments")
-            self.generators = [np.random.default_rng(s) for s in seeds]
+            self.generators = [np.random.default_rng(s) for s in seed_each(seed, self.num_envs)]
         for i in range(self.num_envs):
             self._begin(i)
         self.clock = np.zeros(self.num_envs, dtype=np.int64)
@@ -152,18 +161,17 @@ class MujocoBase:
 
     def step(self, action: Tensor) -> Step:
         """See VectorEnv.step."""
-        reward, terminated = self._act(action.detach().cpu().numpy())
+        reward, terminated = self._act(read_actions(self.spec, self.num_envs, action))
         self.clock += 1
-        horizon = self.spec.horizon
-        truncated = (self.clock >= horizon) & ~terminated if horizon else np.zeros_like(terminated)
-        final = self._tensor(self._observe())
-        observation, ended = final, np.flatnonzero(terminated | truncated)
-        if len(ended):
-            for i in ended:
+        ended = terminated | (self.clock >= self.horizon)
+        paid, over, cut = map(self._tensor, (reward, terminated, ended & ~terminated))
+        observation = final = self._tensor(self._observe())
+        if ended.any():
+            for i in np.flatnonzero(ended):
                 self._begin(int(i))
             self.clock[ended] = 0
             observation = self._tensor(self._observe())
-        return Step(observation, self._tensor(reward), self.no_cost, self._tensor(terminated), self._tensor(truncated), final)
+        return Step(observation, paid, self.no_cost, over, cut, final)
 
     def _tensor(self, x: Array) -> Tensor:
         return torch.from_numpy(x).to(self.device)
@@ -171,20 +179,24 @@ class MujocoBase:
     def state_dict(self) -> dict[str, Any]:
         """See VectorEnv.state_dict."""
         fields = {name: torch.from_numpy(x.copy()) for name, x in self.sim.fields.items()}
-        generators = [g.bit_generator.state for g in self.generators]
         return {
-            "physics": torch.from_numpy(self.sim.state()), "fields": fields, "clock": torch.from_numpy(self.clock.copy()),
-            "generators": generators,
-        }  # fmt: skip
+            "physics": torch.from_numpy(self.sim.state()),
+            "fields": fields,
+            "clock": torch.from_numpy(self.clock.copy()),
+            "generators": [g.bit_generator.state for g in self.generators],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See VectorEnv.load_state_dict."""
-        self.sim.restore(state["physics"].numpy())
+        """See VectorEnv.load_state_dict. Raises TradeoffError for the state of another body or number of them."""
+        saved, wanted = tuple(state["physics"].shape), self.sim.state_shape
+        if saved != wanted or set(state["fields"]) != set(self.sim.fields):
+            raise TradeoffError(f"state {saved} does not fit {self.spec.id}, which has {wanted}; use the same num_envs")
+        self.sim.restore(state["physics"].cpu().numpy())
         for name, x in state["fields"].items():
-            self.sim.fields[name][:] = x.numpy()
-        self.clock = state["clock"].numpy().copy()
-        for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.bit_generator.state = saved
+            self.sim.fields[name][:] = x.cpu().numpy()
+        self.clock = state["clock"].cpu().numpy().copy()
+        for generator, numbers in zip(self.generators, state["generators"], strict=True):
+            generator.bit_generator.state = numbers
 
     def close(self) -> None:
         """See VectorEnv.close."""
@@ -204,7 +216,8 @@ class MujocoEnv(MujocoBase):
         max_episode_steps: int | None = None,
     ) -> None:
         """See envs.make."""
-        self.body = body
+        check_counts(num_envs, max_episode_steps)
+        self.body, self.horizon = body, max_episode_steps or 1000
         self.sim = Simulation(gymnasium_model(body.model), num_envs, body.frame_skip, body.fields, body.contacts)
         self.first = self.sim.data[0].qpos.copy(), self.sim.data[0].qvel.copy()
         self.masses = self.sim.model.body_mass
@@ -213,7 +226,7 @@ class MujocoEnv(MujocoBase):
         self.spec = EnvSpec(
             id=id, observation_space=spaces.Box(-np.inf, np.inf, (size,), np.float64),
             action_space=spaces.Box(low, high, dtype=np.float32), objectives=body.objectives,
-            horizon=max_episode_steps or 1000, discount=0.99, reference_point=(-100.0,) * len(body.objectives),
+            horizon=self.horizon, discount=0.99, reference_point=(-100.0,) * len(body.objectives),
             backend="mujoco-threads",
         )  # fmt: skip
         super().__init__(num_envs, device, seed)
@@ -229,18 +242,17 @@ class MujocoEnv(MujocoBase):
 
     def _observe(self) -> Array:
         fields, limit = self.sim.fields, self.body.velocity_limit
-        velocity = fields["qvel"] if limit is None else np.clip(fields["qvel"], -limit, limit)
+        velocity = fields["qvel"] if limit is None else np.minimum(np.maximum(fields["qvel"], -limit), limit)
         more = [x.reshape(len(x), -1) for x in self.body.observe(self.body, fields)]
         return np.concatenate([fields["qpos"][:, self.body.skip :], velocity, *more], 1)
 
     def _act(self, action: Array) -> tuple[Array, Array]:
         body, fields = self.body, self.sim.fields
-        if action.shape != (self.num_envs, *self.spec.action_space.shape):  # type: ignore[misc]
-            raise TradeoffError(f"{self.spec.id} takes actions of {self.spec.action_space}, got {action.shape}")
         before = body.place(fields, self.masses).copy()
         self.sim.step(action)
         velocity = (body.place(fields, self.masses) - before) / self.sim.dt
         healthy = np.ones(self.num_envs, bool) if body.healthy is None else body.healthy(fields)
         height = fields["qpos"][:, 1] - self.first[0][1]
-        moment = Moment(velocity, action, height, healthy.astype(np.float64), fields)
+        survived = np.ones(self.num_envs) if body.pays_fall else healthy.astype(np.float64)
+        moment = Moment(velocity, action, height, survived, fields)
         return body.rewards(moment), ~healthy

@@ -8,11 +8,18 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from envs.arguments import check_counts
 from envs.mujoco_env import Array, MujocoBase, Simulation
 from envs.protocol import EnvSpec
 
 TARGETS = np.array([0.14, 0.0, -0.14, 0.0, 0.0, 0.14, 0.0, -0.14])
 TORQUES = np.array([(a, b) for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
+
+MOVING = {
+    "mo-reacher-v4": 8,
+    "mo-reacher-v5": 2,
+}  # leading velocities that start with noise: two joints, and in version
+# 4 three targets
 
 
 def reacher_model() -> str:
@@ -28,17 +35,24 @@ class Reacher(MujocoBase):
     """Reward: 1 - 4 * distance of the tip to each of four targets, before the step. Nine pairs of torques."""
 
     def __init__(
-        self, num_envs: int, device: torch.device | str = "cpu", seed: int = 0, max_episode_steps: int | None = None
+        self,
+        id: str,
+        num_envs: int,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        max_episode_steps: int | None = None,
     ) -> None:
         """See envs.make."""
+        check_counts(num_envs, max_episode_steps)
+        self.moving, self.horizon = MOVING[id], max_episode_steps or 50
         self.sim = Simulation(reacher_model(), num_envs, 2, ("xpos",), contacts=False)
         self.first = self.sim.data[0].qpos.copy(), self.sim.data[0].qvel.copy()
         number = self.sim.model.body
         self.tip, self.targets = number("fingertip").id, [number(f"target{i}").id for i in (1, 2, 3, 4)]
         self.spec = EnvSpec(
-            id="mo-reacher-v5", observation_space=spaces.Box(-np.inf, np.inf, (6,), np.float64),
+            id=id, observation_space=spaces.Box(-np.inf, np.inf, (6,), np.float64),
             action_space=spaces.Discrete(9), objectives=tuple(f"target_{i}" for i in (1, 2, 3, 4)),
-            horizon=max_episode_steps or 50, discount=0.99, reference_point=(-50.0,) * 4, backend="mujoco-threads",
+            horizon=self.horizon, discount=0.99, reference_point=(-50.0,) * 4, backend="mujoco-threads",
         )  # fmt: skip
         super().__init__(num_envs, device, seed)
 
@@ -48,7 +62,7 @@ class Reacher(MujocoBase):
         position[:2] = (0, 3.1415 / 2)
         position[-len(TARGETS) :] = TARGETS
         velocity = velocity + numbers.uniform(-0.005, 0.005, len(velocity))
-        velocity[-len(TARGETS) :] = 0
+        velocity[self.moving :] = 0
         self.sim.place(i, position, velocity)
 
     def _observe(self) -> Array:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import mo_gymnasium
 import numpy as np
 import pytest
 import torch
 
-from envs import make
+from envs import TradeoffError, make
 from envs.mujoco_bodies import ENVIRONMENTS
 
 COPIES = 3
+NEVER_FALL = ("halfcheetah", "swimmer")
 
 
 def actions(env, generator):
@@ -20,6 +23,12 @@ def actions(env, generator):
     return generator.uniform(-1.0, 1.0, (env.num_envs, *space.shape)).astype(np.float32)
 
 
+def steps_for(id):
+    """Enough for several episodes: those that end by the clock take 1000 steps, reachers 50."""
+    return 1010 if any(name in id for name in NEVER_FALL) else 120 if "reacher" in id else 500
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
 @pytest.mark.parametrize("id", list(ENVIRONMENTS))
 def test_equals_the_original_in_every_number_and_flag(id):
     """Same seeds, same actions, episodes to their end and beyond: resets draw the same first states too."""
@@ -28,7 +37,7 @@ def test_equals_the_original_in_every_number_and_flag(id):
     first = np.stack([original.reset(seed=7 + i)[0] for i, original in enumerate(originals)])
     np.testing.assert_array_equal(env.reset(7).numpy(), first)
     ends = 0
-    for _ in range(1010 if env.spec.horizon == 1000 else 120):
+    for _ in range(steps_for(id)):
         action = actions(env, generator)
         step = env.step(torch.from_numpy(action))
         for i, original in enumerate(originals):
@@ -42,21 +51,68 @@ def test_equals_the_original_in_every_number_and_flag(id):
     assert ends >= COPIES
 
 
-@pytest.mark.parametrize("id", ["mo-hopper-v5", "mo-ant-v5"])
+@pytest.mark.parametrize("id", [id for id in ENVIRONMENTS if id.endswith("v5")])
 def test_a_saved_state_goes_on_bit_for_bit_in_a_new_environment(id):
+    """Saved after 200 steps, then 200 more: clocks of 170 steps, so that both the physics and resets are part of it."""
     generator = np.random.default_rng(0)
-    env = make(id, 5, seed=3)
-    for _ in range(60):
+    env = make(id, 3, seed=3, max_episode_steps=170)
+    for _ in range(200):
         env.step(torch.from_numpy(actions(env, generator)))
-    saved = env.state_dict()
-    script = [torch.from_numpy(actions(env, generator)) for _ in range(60)]
+    saved = copy.deepcopy(env.state_dict())
+    script = [torch.from_numpy(actions(env, generator)) for _ in range(200)]
     went_on = [env.step(a) for a in script]
-    other = make(id, 5, seed=99)
+    other = make(id, 3, seed=99, max_episode_steps=170)
     other.load_state_dict(saved)
     resumed = [other.step(a) for a in script]
     for a, b in zip(went_on, resumed, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    assert any(step.terminated.any() for step in went_on)  # resets, and their generators, were part of it
+    assert sum(int((step.terminated | step.truncated).sum()) for step in went_on) >= 3
+
+
+def test_a_state_of_another_size_is_refused():
+    env, other = make("mo-hopper-v5", 3), make("mo-hopper-v5", 2)
+    with pytest.raises(TradeoffError, match=r"state \(3, \d+\) does not fit mo-hopper-v5, which has \(2, "):
+        other.load_state_dict(env.state_dict())
+
+
+def test_a_body_stays_the_same_however_many_threads_take_turns():
+    """20 bodies in chunks of two threads against one after another."""
+    many, alone = make("mo-ant-v5", 20), make("mo-ant-v5", 20)
+    alone.sim.pool, alone.sim.chunks = None, [range(20)]
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        action = torch.from_numpy(actions(many, generator))
+        assert all(torch.equal(x, y) for x, y in zip(many.step(action), alone.step(action), strict=True))
+    assert sorted(i for chunk in many.sim.chunks for i in chunk) == list(range(20))
+
+
+def test_seeds_may_be_given_one_by_one():
+    """Seeds 5, 2, 9 start bodies as the original starts with each of them."""
+    env = make("mo-hopper-v5", 3)
+    wanted = [mo_gymnasium.make("mo-hopper-v5").reset(seed=s)[0] for s in (5, 2, 9)]
+    np.testing.assert_array_equal(env.reset([5, 2, 9]).numpy(), np.stack(wanted))
+    with pytest.raises(ValueError, match="2 seeds were given for 3 environments"):
+        env.reset([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("id", "action", "complaint"),
+    [
+        ("mo-hopper-v5", torch.zeros(2, 4), r"takes actions of shape \(2, 3\), got \(2, 4\)"),
+        ("mo-reacher-v5", torch.tensor([0, 9]), r"action 9 of mo-reacher-v5 is outside of Discrete\(9\)"),
+        ("mo-reacher-v5", torch.tensor([-1, 0]), r"action -1 of mo-reacher-v5 is outside of Discrete\(9\)"),
+        ("mo-reacher-v5", torch.zeros(2), "takes int64 actions, got torch.float32"),
+    ],
+)
+def test_wrong_actions_are_named(id, action, complaint):
+    with pytest.raises(TradeoffError, match=complaint):
+        make(id, 2).step(action)
+
+
+def test_actions_in_double_precision_pay_as_the_original_in_single():
+    action = torch.full((1, 3), 0.1, dtype=torch.float64)
+    double, single = make("mo-hopper-v5", 1).step(action), make("mo-hopper-v5", 1).step(action.float())
+    assert torch.equal(double.reward, single.reward) and double.reward.dtype == torch.float32
 
 
 def test_bodies_do_not_depend_on_their_neighbours():
@@ -81,3 +137,8 @@ def test_the_horizon_can_be_changed():
     env = make("mo-halfcheetah-v5", 1, max_episode_steps=7)
     flags = [bool(env.step(torch.zeros(1, 6)).truncated) for _ in range(15)]
     assert [i for i, flag in enumerate(flags) if flag] == [6, 13]
+
+
+def test_a_horizon_below_one_is_refused():
+    with pytest.raises(ValueError, match="max_episode_steps must be at least 1, got 0"):
+        make("mo-halfcheetah-v5", 1, max_episode_steps=0)
