@@ -70,10 +70,12 @@ def _run(command: str, words: list[str]) -> int:
 
 @contextmanager
 def short_warnings() -> Iterator[None]:
-    """Show warnings without the place in the code that raised them."""
+    """Show warnings without the place in the code that raised them, and none of gymnasium's about its own spaces."""
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *where: f"tradeoff: {message}\n"
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(mo_)?gymnasium")
+            yield
     finally:
         warnings.formatwarning = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from engine.learner import LearnerConfig
 from morl import CMORL, METHODS, WeightedSumFront, recommended
-from tradeoff.cli import COMMANDS, main
+from tradeoff.cli import COMMANDS, main, short_warnings
 from tradeoff.options import training, wanted_env
 from tradeoff.settings import Settings, build, read_settings, write_settings
 
@@ -99,6 +100,16 @@ def test_a_whole_number_may_stand_for_a_float_but_a_truth_value_for_neither() ->
     assert build(LearnerConfig, record | {"max_norm": 2}, "x").max_norm == 2.0
     with pytest.raises(ValueError, match=r"x\.epochs is True, expected int"):
         build(LearnerConfig, record | {"epochs": True}, "x")
+
+
+def test_a_warning_is_one_line_and_gymnasiums_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with short_warnings():
+            warnings.warn_explicit("precision lowered", UserWarning, "box.py", 364, module="gymnasium.spaces.box")
+            shown = warnings.formatwarning("going on", UserWarning, "code.py", 7)
+    assert (shown, capsys.readouterr().err.count("precision")) == ("tradeoff: going on\n", 0)
+    assert warnings.formatwarning("going on", UserWarning, "code.py", 7).count("code.py:7") == 1
 
 
 def test_envs_lists_objectives_reference_and_known_front(capsys: pytest.CaptureFixture[str]) -> None:
