@@ -52,7 +52,9 @@ def load(path: Path | str) -> dict[str, Any]:
             "resume with the release that wrote it, or train anew"
         )
     if len(body) != head.get("bytes") or hashlib.sha256(body).hexdigest() != head.get("sha256"):
-        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
+        raise CheckpointError(
+            f"{path} is damaged: its content does not match its checksum; remove it to go on from the one before"
+        )
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
     except UnpicklingError:

@@ -27,6 +27,7 @@ def write_atomically(path: Path | str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -37,3 +38,10 @@ def write_atomically(path: Path | str, content: bytes) -> None:
         raise
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The permissions that new files go without; reading them means setting them for a moment."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

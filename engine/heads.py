@@ -24,8 +24,15 @@ LOG_2PI = log(2 * pi)
 class Head(Protocol):
     """What a distribution must offer."""
 
-    outputs: int  # network outputs that it reads
-    extras: int  # free parameters that it reads
+    @property
+    def outputs(self) -> int:
+        """Number of network outputs that it reads."""
+        ...
+
+    @property
+    def extras(self) -> int:
+        """Number of free parameters that it reads."""
+        ...
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Draw the noise of `shape` actions at once: [*shape, width]."""

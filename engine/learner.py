@@ -130,7 +130,7 @@ class Learner:
         counted = {RETURNS} if RETURNS in data else set(data)
         returns = [self.episodes.update(batch, role in counted) for role, batch in data.items()][-1]
         weights = self.scalarizer.weights(returns)
-        batches = {role: self.prepare(trajectories, weights) for role, trajectories in data.items()}
+        batches = self._normalised({role: self.prepare(batch, weights) for role, batch in data.items()})
         objective = self._climb(batches, rate)
         self.scalarizer.update(returns)
         for trajectories in data.values():
@@ -143,7 +143,7 @@ class Learner:
 
     @torch.no_grad()
     def prepare(self, data: Trajectories, weights: Tensor) -> Batch:
-        """Advantages per channel and weighted, and critics' targets; moves the return normaliser.
+        """Advantages per channel and weighted, and critics' targets, still in the channels' own units.
 
         Weights act in the channels' own units; only their weighted sum is normalised, per policy, so that step sizes
         mean the same everywhere.
@@ -157,21 +157,26 @@ class Learner:
         value, next_value = (v.unflatten(1, (len(data.reward), -1)).movedim(1, 0) for v in values.chunk(2, 1))
         ends = data.terminated, data.truncated
         advantages = gae(data.channels, value, next_value, *ends, self.config.gamma, self.config.gae_lambda)
-        target = self._normalised(advantages + value)
-        advantages = fold(advantages)
+        target, advantages = fold(advantages + value), fold(advantages)
         weighted = (advantages * weights.unsqueeze(1)).sum(-1)
         spread, centre = torch.std_mean(weighted, 1, keepdim=True)
         weighted = (weighted - centre) / (spread + 1e-8)
-        return Batch(inputs, fold(data.action), fold(data.log_prob), advantages, weighted, fold(target))
+        return Batch(inputs, fold(data.action), fold(data.log_prob), advantages, weighted, target)
 
-    def _normalised(self, target: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _normalised(self, batches: dict[str, Batch]) -> dict[str, Batch]:
+        """Move the return normaliser, once for all roles, and bring the targets into its unit."""
         people, old = self.population, self.population.returns
-        people.returns = update_moments(old, target)
-        self.model.keep_values(people.theta, old, people.returns)
-        return (target - people.returns.mean.float().unsqueeze(1)) / scale_of(people.returns).float().unsqueeze(1)
+        climbed = [batch.target for role, batch in batches.items() if role != RETURNS]
+        targets = torch.cat(climbed or [batch.target for batch in batches.values()], 1)
+        people.returns = new = update_moments(old, targets.movedim(1, 0))
+        self.model.keep_values(people.theta, old, new)
+        centre, spread = new.mean.float().unsqueeze(1), scale_of(new).float().unsqueeze(1)
+        return {role: batch._replace(target=(batch.target - centre) / spread) for role, batch in batches.items()}
 
     def _climb(self, batches: dict[str, Batch], rate: float) -> Tensor:
-        config, theta, objectives = self.config, self.population.theta, []
+        config, theta = self.config, self.population.theta
+        objectives: list[Tensor] = []
         oracle = self._oracle(objectives)
         parts = {r: minibatches(b, config.epochs, config.minibatches, self.generator) for r, b in batches.items()}
         for step in zip(*parts.values(), strict=True):

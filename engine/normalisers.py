@@ -14,7 +14,7 @@ FLOOR = 1e-8  # added to variances
 class Moments(NamedTuple):
     """Mean and variance over everything seen so far. Double precision: counts reach 1e9."""
 
-    count: Tensor  # [P]
+    weight: Tensor  # [P] number of samples
     mean: Tensor  # [P, d]
     variance: Tensor  # [P, d] biased
 
@@ -37,7 +37,7 @@ def update_moments(moments: Moments, batch: Tensor) -> Moments:
     rows = batch.movedim(1, 0).flatten(1, -2).double()  # [P, n, d]
     n = rows.shape[1]
     mean, variance = rows.mean(1), rows.var(1, correction=0)
-    total = moments.count + n
+    total = moments.weight + n
     share = (n / total).unsqueeze(-1)
     gap = mean - moments.mean
     merged = moments.variance * (1 - share) + variance * share + gap.square() * share * (1 - share)

@@ -60,12 +60,16 @@ class Rollout:
             observation, reward, cost, terminated, truncated, final = map(self._per_policy, step)
             rows.append((self.observation, action, reward, cost, terminated, truncated, final, self.start))
             self.observation, self.start = observation, terminated | truncated
-        seen, action, reward, cost, *rest = map(torch.stack, zip(*rows, strict=True))
+        columns = map(torch.stack, zip(*rows, strict=True))
+        seen, action, reward, cost, terminated, truncated, final, start = columns
         contexts = context.expand(self.steps, *context.shape)
         inputs = fold(model.inputs(seen, by, contexts))
         log_prob = model.log_prob(theta, inputs, fold(action))
         log_prob = log_prob.unflatten(1, (self.steps, -1)).movedim(1, 0)
-        data = Trajectories(seen, action, log_prob, reward.float(), cost.float(), *rest, contexts)
+        data = Trajectories(
+            seen, action, log_prob, reward.float(), cost.float(), terminated, truncated, final, start, contexts
+        )
+        check_finite("action", data.action, ())
         check_finite("reward", data.reward, self.env.spec.objectives)
         check_finite("cost", data.cost, self.env.spec.costs)
         return data

@@ -79,7 +79,7 @@ def make(
 
     Raises: UnknownName with near matches; MissingExtra when a package is not installed.
     """
-    common = {"device": device, "seed": seed, "max_episode_steps": max_episode_steps}
+    common: dict[str, Any] = {"device": device, "seed": seed, "max_episode_steps": max_episode_steps}
     if id in _own:
         return _own[id](num_envs, **common, **options)
     known = _collected("ENVIRONMENTS") if backend is None else {}
@@ -108,7 +108,8 @@ def list_environments() -> list[Listed]:
     from envs.gymnasium_adapter import gymnasium_ids
 
     ours, models = _collected("ENVIRONMENTS"), _collected("MODELS")
-    backends = {id: "mujoco-threads" if id in import_module("envs.mujoco_bodies").ENVIRONMENTS else "torch" for id in ours}
+    bodies = import_module("envs.mujoco_bodies").ENVIRONMENTS
+    backends = {id: "mujoco-threads" if id in bodies else "torch" for id in ours}
     others = {id: "gymnasium-sync" for id in gymnasium_ids(mo_only=True) if id not in ours}
-    own = {id: "registered" for id in _own}
+    own = dict.fromkeys(_own, "registered")
     return [Listed(id, backend, id in models) for id, backend in sorted({**others, **backends, **own}.items())]

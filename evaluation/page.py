@@ -24,6 +24,7 @@ def front_page(
     errors: ArrayLike | None = None,
     preferences: ArrayLike | None = None,
     title: str = "Pareto front",
+    known: str = "exact front",
 ) -> Path:
     """Write a page on which a front [n, m], m >= 2, can be explored, and return the file's path.
 
@@ -31,7 +32,7 @@ def front_page(
     than two objectives the axes can be chosen and parallel coordinates stand below.
 
     names: m objective names. exact: the exact front [q, m]. errors: standard errors [n, m].
-    preferences: the preference [n, m] that each policy was trained for.
+    preferences: the preference [n, m] that each policy was trained for. known: what `exact` is called.
     Raises InvalidPoints or InvalidWeights for shapes that disagree; OSError if the file cannot be written.
     """
     front = as_front(points, "points", len(names))
@@ -45,6 +46,7 @@ def front_page(
         raise InvalidPoints(f"objectives {list(names)}; a front needs at least two")
     data = {
         "title": title,
+        "known": known,
         "names": list(names),
         "points": front.tolist(),
         "exact": truth.tolist(),

@@ -24,6 +24,9 @@ FOUND, EXACT, BAND = (
 )  # blue, vermilion, sky: told apart with any colour vision (Okabe, Ito)
 
 
+Names = Sequence[str]
+
+
 def plot_front(
     points: ArrayLike,
     names: Sequence[str],
@@ -32,13 +35,14 @@ def plot_front(
     exact: ArrayLike | None = None,
     errors: ArrayLike | None = None,
     labels: Sequence[str] | None = None,
+    known: str = "exact front",
 ) -> Path:
     """Draw a front [n, m], m >= 2, beside the exact one [q, m], and return the file's path.
 
     Two objectives: a scatter with error bars. Three: the solid view and its three sides. More: parallel coordinates.
 
     names: m objective names with their units. errors: standard errors [n, m], drawn as bars of one standard error.
-    labels: n short texts written beside the points (two and three objectives).
+    labels: n short texts written beside the points (two and three objectives). known: what `exact` is called.
     Raises InvalidPoints for shapes that disagree; OSError if the file cannot be written, an older file then stays.
     """
     front = as_front(points, "points", len(names))
@@ -51,7 +55,7 @@ def plot_front(
         )
     draw = {2: _two_objectives, 3: _three_objectives}.get(len(names), _many_objectives)
     figure = _figure((11.0, 9.0) if len(names) == 3 else (max(7.0, 1.6 * len(names)), 5.0))
-    draw(figure, front, truth, spread, names, labels)
+    draw(figure, front, truth, spread, names, labels, known)
     return _save(figure, path)
 
 
@@ -94,16 +98,16 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> P
 
 
 def _two_objectives(
-    figure: Figure, front: Array, exact: Array, errors: Array, names: Sequence[str], labels: Sequence[str] | None
+    figure: Figure, front: Array, exact: Array, errors: Array, names: Names, labels: Names | None, known: str
 ) -> None:
     axes = figure.add_subplot()
-    _projection(axes, front, exact, errors, labels)
+    _projection(axes, front, exact, errors, labels, known)
     _finish(axes, names[0], names[1])
     axes.legend(frameon=False, loc="best")
 
 
 def _three_objectives(
-    figure: Figure, front: Array, exact: Array, errors: Array, names: Sequence[str], labels: Sequence[str] | None
+    figure: Figure, front: Array, exact: Array, errors: Array, names: Names, labels: Names | None, known: str
 ) -> None:
     solid: Any = figure.add_subplot(2, 2, 1, projection="3d")
     if len(exact):
@@ -116,12 +120,12 @@ def _three_objectives(
     for place, (column, row) in enumerate(combinations(range(3), 2), start=2):
         side = [column, row]
         axes = figure.add_subplot(2, 2, place)
-        _projection(axes, front[:, side], exact[:, side], errors[:, side], labels)
+        _projection(axes, front[:, side], exact[:, side], errors[:, side], labels, known)
         _finish(axes, names[column], names[row])
     axes.legend(frameon=False, loc="best")
 
 
-def _projection(axes: Axes, front: Array, exact: Array, errors: Array, labels: Sequence[str] | None) -> None:
+def _projection(axes: Axes, front: Array, exact: Array, errors: Array, labels: Names | None, known: str) -> None:
     """Points on two of the objectives, with error bars where there are any."""
     if len(exact):
         axes.scatter(
@@ -131,7 +135,7 @@ def _projection(axes: Axes, front: Array, exact: Array, errors: Array, labels: S
             facecolors="none",
             edgecolors=EXACT,
             linewidths=1.5,
-            label="exact front",
+            label=known,
             zorder=2,
         )
     if errors.any():
@@ -152,7 +156,7 @@ def _projection(axes: Axes, front: Array, exact: Array, errors: Array, labels: S
 
 
 def _many_objectives(
-    figure: Figure, front: Array, exact: Array, errors: Array, names: Sequence[str], labels: Sequence[str] | None
+    figure: Figure, front: Array, exact: Array, errors: Array, names: Names, labels: Names | None, known: str
 ) -> None:
     """One upright axis per objective in its own range, one line per policy, coloured by the first objective."""
     from matplotlib import colormaps
@@ -162,7 +166,7 @@ def _many_objectives(
     width = np.where(width > 0, width, 1.0)
     axes, places = figure.add_subplot(), np.arange(len(names))
     for index, row in enumerate((exact - low) / width):
-        axes.plot(places, row, color="#BBBBBB", lw=0.8, label="exact front" if index == 0 else None, zorder=1)
+        axes.plot(places, row, color="#BBBBBB", lw=0.8, label=known if index == 0 else None, zorder=1)
     for index, row in enumerate((front - low) / width):
         shade = colormaps["viridis"](0.92 * row[0])
         axes.plot(places, row, color=shade, lw=1.6, alpha=0.85, zorder=2, label="found" if index == 0 else None)

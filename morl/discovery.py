@@ -120,7 +120,7 @@ class Discovery:
         self.left = None if self.left is None else self.left - 1
         over = self.done or self.total >= self.share * self.config.steps or self.left == 0
         due = over or self.iteration % self.config.evaluate_every == 0
-        row = {"steps": self.total, "iteration": self.iteration, "policies": len(self.preferences)}
+        row: dict[str, Any] = {"steps": self.total, "iteration": self.iteration, "policies": len(self.preferences)}
         row["objective"] = float(record["objective"].mean())
         if due:
             row |= self._offer()
@@ -143,7 +143,7 @@ class Discovery:
         if self.reference is None:  # what untrained policies return, and a margin: fixed once, before any progress
             self.reference = tuple((points.min(0) - 0.1 * np.maximum(np.ptp(points, axis=0), 1.0)).tolist())
         self.archive.offer(points, self.preferences, self.learner.population)
-        row = {"steps": self.total, **indicators(self.archive.points, self.reference)}
+        row: dict[str, Any] = {"steps": self.total, **indicators(self.archive.points, self.reference)}
         self.history.append(row)
         return row
 

@@ -25,7 +25,7 @@ from engine.normalisers import standard
 from envs.errors import TradeoffError
 from evaluation import check_weights
 
-HEADS: dict[str, type[Categorical] | type[Gaussian]] = {"categorical": Categorical, "gaussian": Gaussian}
+HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian}
 
 
 class NothingFits(TradeoffError, ValueError):
@@ -182,7 +182,10 @@ def model_state(model: ActorCritic) -> dict[str, Any]:
 
 def model_from_state(state: dict[str, Any]) -> ActorCritic:
     """The inverse of `model_state`."""
-    features = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in state["features"].items()}
-    options = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in state["head"].items()}
-    head: Head = HEADS[options.pop("kind")](**options)
-    return ActorCritic(Features(**features), head, state["channels"], tuple(state["hidden"]), state["context"])
+    features, head = (_with_tuples(state[part]) for part in ("features", "head"))
+    made: Head = HEADS[head.pop("kind")](**head)
+    return ActorCritic(Features(**features), made, state["channels"], tuple(state["hidden"]), state["context"])
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}

@@ -1,1 +1,1 @@
-"""Costs and limits: the rules that price them. The record, the critics and the scalarizer protocol carry them already."""
+"""Costs and limits: the rules that price them. Records, critics and scalarizers carry costs already."""

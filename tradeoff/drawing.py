@@ -20,13 +20,14 @@ def draw(front: Front, folder: Path, horizon: int | None) -> list[Path]:
     scores = front.indicators
     truth = known_front(front.env, scores["discount"], horizon)
     exact = None if truth is None else truth.points
+    known = "exact front" if truth is None else f"{truth.kind} front"
     title = f"{scores['method']} on {front.env}"
     best = scores["known_front"]["hypervolume"] if truth is not None and truth.kind == "exact" else None
     paths = [folder / name for name in PICTURES]
-    plot_front(front.points, front.objectives, paths[0], exact=exact, errors=front.errors)
+    plot_front(front.points, front.objectives, paths[0], exact=exact, errors=front.errors, known=known)
     front_page(
         front.points, front.objectives, paths[1],
-        exact=exact, errors=front.errors, preferences=front.preferences, title=title,
+        exact=exact, errors=front.errors, preferences=front.preferences, title=title, known=known,
     )  # fmt: skip
     steps, volumes = curve(front)
     plot_indicator(steps, volumes[None], paths[2], "hypervolume of the archive", exact=best)

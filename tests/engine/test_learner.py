@@ -88,7 +88,7 @@ def test_advantages_and_targets_of_a_batch(learner) -> None:
     value, beyond = (
         torch.stack([one.model.values(people.theta, x[t], people.returns) for t in range(7)]) for x in inputs
     )
-    batch = one.prepare(data, weights)
+    batch = one._normalised({"current": one.prepare(data, weights)})["current"]
     want = gae(data.channels, value, beyond, data.terminated, data.truncated, 0.995, 0.95)
     torch.testing.assert_close(batch.advantages, fold(want), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(batch.inputs, fold(inputs[0]), rtol=1e-5, atol=1e-5)
@@ -105,7 +105,8 @@ def test_advantages_and_targets_of_a_batch(learner) -> None:
 def test_one_pass_over_one_part_is_a_step_along_the_policy_gradient(learner) -> None:
     config = LearnerConfig(**{**vars(SMALL), "epochs": 1, "minibatches": 1, "max_norm": 1e9})
     one, twin = learner(config, update=SGD(0.5)), learner(config)
-    batch = twin.prepare(twin._collect(twin.population.theta), torch.tensor(WEIGHTS))
+    data = twin._collect(twin.population.theta)
+    batch = twin._normalised({"current": twin.prepare(data, torch.tensor(WEIGHTS))})["current"]
     theta = twin.population.theta.clone().requires_grad_()
     score = (twin.model.log_prob(theta, batch.inputs, batch.action) * batch.advantage).mean(1).sum()
     outputs = twin.model.network.forward(twin.model.network.layers(theta[:, 1]), batch.inputs)[-1]
@@ -246,7 +247,7 @@ def test_observations_are_remembered_after_the_step(learner) -> None:
     # 7 steps of 2 environments: count 14 (and the 1e-4 it starts from); the second number is the clock, 0 at first.
     one = learner()
     one.iterate()
-    count, mean = one.population.observations.count, one.population.observations.mean
+    count, mean = one.population.observations.weight, one.population.observations.mean
     torch.testing.assert_close(count, torch.full((2,), 14.0001, dtype=torch.float64))
     # Policy 0: clocks 0 1 2 0 1 2 0 and 0 1 2 3 0 1 2: sum 15. Policy 1: 0 1 0 1 0 1 0 and 0 1 2 3 4 5 0: sum 18.
     torch.testing.assert_close(mean[:, 1], torch.tensor([15.0, 18]).double() / 14.0001)

@@ -22,7 +22,7 @@ def test_merged_batches_have_the_moments_of_their_concatenation() -> None:
     n = every.shape[1] + 1e-4
     mean = every.sum(1) / n
     variance = (np.square(every - mean[:, None]).sum(1) + 1e-4 * (1 + mean**2)) / n
-    torch.testing.assert_close(moments.count, torch.full((2,), n, dtype=torch.float64), rtol=1e-14, atol=0)
+    torch.testing.assert_close(moments.weight, torch.full((2,), n, dtype=torch.float64), rtol=1e-14, atol=0)
     torch.testing.assert_close(moments.mean, torch.from_numpy(mean), rtol=1e-13, atol=0)
     torch.testing.assert_close(moments.variance, torch.from_numpy(variance), rtol=1e-10, atol=0)
 
@@ -32,7 +32,7 @@ def test_policies_have_moments_of_their_own() -> None:
     batch = torch.tensor([[[1.0], [10.0]], [[3.0], [10.0]]])  # [n = 2, P = 2, d = 1]
     start = Moments(torch.zeros(2).double(), torch.zeros(2, 1).double(), torch.ones(2, 1).double())
     moments = update_moments(start, batch)
-    assert moments.count.tolist() == [2, 2]
+    assert moments.weight.tolist() == [2, 2]
     assert moments.mean.tolist() == [[2], [10]] and moments.variance.tolist() == [[1], [0]]
     assert scale_of(moments).tolist() == [[(1 + 1e-8) ** 0.5], [1e-4]]
 

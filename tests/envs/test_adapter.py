@@ -110,7 +110,9 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(MissingExtra, match=r"needs the package mujoco, not installed here; pip install 'tradeoff-rl\[mujoco\]'"):
+    with pytest.raises(
+        MissingExtra, match=r"needs the package mujoco, not installed here; pip install 'tradeoff-rl\[mujoco\]'"
+    ):
         make("mo-hopper-v5")
 
 
