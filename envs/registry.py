@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 
-from envs.errors import UnknownName
+from envs.errors import TradeoffError, UnknownName
 from envs.finite import FiniteModel
 from envs.protocol import VectorEnv
 
@@ -19,6 +21,8 @@ BATCHED = (
     "minecart", "water_reservoir", "mountain_car", "mujoco_bodies",
 )  # fmt: skip
 """Modules of this package that hold a dictionary ENVIRONMENTS, and perhaps one of exact models, MODELS."""
+
+BACKENDS = ("torch", "mujoco-threads", "gymnasium-sync", "gymnasium-async")
 
 _own: dict[str, Constructor] = {}
 
@@ -44,16 +48,21 @@ def register(id: str, constructor: Constructor) -> None:
 
 
 def register_gymnasium(
-    id: str, factory: Callable[[], Any], objectives: Sequence[str] = (), costs: Sequence[str] = ()
+    id: str,
+    factory: Callable[[], Any],
+    objectives: Sequence[str] = (),
+    costs: Sequence[str] | None = None,
+    limits: Sequence[float] = (),
 ) -> None:
     """Make any gymnasium environment known under an id; `factory` builds one copy.
 
-    objectives: names of the reward's channels. costs: keys of the step's info that hold costs.
+    objectives: names of the reward's channels. costs: keys of the step's info that hold costs; None looks for "cost".
+    limits: of the costs, per episode. `make` takes the option `workers`, a number of processes.
     """
     from envs.gymnasium_adapter import GymnasiumEnv
 
     def constructor(num_envs: int, **options: Any) -> VectorEnv:
-        return GymnasiumEnv(factory, num_envs, id=id, objectives=objectives, costs=costs, **options)
+        return GymnasiumEnv(factory, num_envs, id=id, objectives=objectives, costs=costs, limits=limits, **options)
 
     register(id, constructor)
 
@@ -75,23 +84,45 @@ def make(
         max_episode_steps: cut episodes after so many steps instead of the usual number.
         backend: None picks the fastest faithful one (tensors, then MuJoCo threads, then gymnasium itself) and
             `spec.backend` says which; "gymnasium-sync" or "gymnasium-async" insist on the original.
-        options: for the environment's constructor.
+        options: for the environment's constructor, or for `gymnasium.make`; the originals also take `workers`,
+            `objectives`, `costs` and `limits` (see envs.gymnasium_adapter).
 
-    Raises: UnknownName with near matches; MissingExtra when a package is not installed.
+    Raises: UnknownName with near matches; MissingExtra when a package is not installed; TradeoffError for a backend
+    that the environment does not have.
     """
+    if backend is not None and backend not in BACKENDS:
+        raise UnknownName("backend", backend, BACKENDS)
     common: dict[str, Any] = {"device": device, "seed": seed, "max_episode_steps": max_episode_steps}
     if id in _own:
-        return _own[id](num_envs, **common, **options)
-    known = _collected("ENVIRONMENTS") if backend is None else {}
-    if id in known:
-        env: VectorEnv = known[id](num_envs, **common, **options)
+        return _checked(_own[id](num_envs, **common, **options), backend)
+    fastest = _collected("ENVIRONMENTS").get(id)
+    if fastest is None or (backend is not None and backend.startswith("gymnasium")):
+        return _checked(_original(id, num_envs, fastest, backend, **common, **options), backend)
+    return _checked(fastest(num_envs, **common, **options), backend)
+
+
+def _checked(env: VectorEnv, backend: str | None) -> VectorEnv:
+    if backend in (None, env.spec.backend):
         return env
+    env.close()
+    raise TradeoffError(f"{env.spec.id} has no backend {backend} here; it runs on {env.spec.backend}: leave it out")
+
+
+def _original(id: str, num_envs: int, twin: Constructor | None, backend: str | None, **options: Any) -> VectorEnv:
+    """Gymnasium's own, with the names and the reference point of its faster twin."""
     from envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
 
     ids = gymnasium_ids()
-    if id not in ids:
+    if id not in ids and ":" not in id:  # "module:id" imports a module first
         raise UnknownName("environment", id, {*ids, *_own, *_collected("ENVIRONMENTS")}, "`tradeoff envs` lists them")
-    return GymnasiumEnv(id, num_envs, workers=2 if backend == "gymnasium-async" else 0, **common, **options)
+    if backend == "gymnasium-async":
+        options.setdefault("workers", min(os.cpu_count() or 1, num_envs))
+    env = GymnasiumEnv(id, num_envs, **options)
+    if twin is not None and not options.get("objectives"):
+        known = twin(1).spec
+        if len(known.objectives) == len(env.spec.objectives):
+            env.spec = replace(env.spec, objectives=known.objectives, reference_point=known.reference_point)
+    return env
 
 
 def finite_model(id: str, **options: Any) -> FiniteModel:

@@ -123,4 +123,4 @@ def test_registered_environments_are_made_and_listed():
     assert "lamp" in {listed.id for listed in list_environments()}
     backends = {listed.id: listed.backend for listed in list_environments()}
     assert backends["minecart-v0"] == "torch" and backends["mo-ant-v5"] == "mujoco-threads"
-    assert backends["mo-ant-v4"] == "gymnasium-sync"
+    assert backends["mo-lunar-lander-v3"] == "gymnasium-sync"
