@@ -94,6 +94,7 @@ class GymnasiumEnv:
         check_counts(num_envs, max_episode_steps)
         self.num_envs, self.device = num_envs, torch.device(device)
         self.workers: list[Worker] = []
+        self.copies: Copies | None = None
         factory = self._factory(env, max_episode_steps, options)
         probe = factory()
         name = id or (env if isinstance(env, str) else type(probe.unwrapped).__name__)
@@ -103,7 +104,8 @@ class GymnasiumEnv:
         probe.close()
         if workers:
             self._start(min(workers, num_envs), factory, channels, max_episode_steps)
-        self.copies = None if workers else Copies(factory, num_envs, channels, max_episode_steps)
+        else:
+            self.copies = Copies(factory, num_envs, channels, max_episode_steps)
         self.reset(seed)
 
     @staticmethod

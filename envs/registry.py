@@ -109,7 +109,7 @@ def _checked(env: VectorEnv, backend: str | None) -> VectorEnv:
 
 
 def _original(id: str, num_envs: int, twin: Constructor | None, backend: str | None, **options: Any) -> VectorEnv:
-    """Gymnasium's own, with the names and the reference point of its faster twin."""
+    """Gymnasium's own, with what is known of its faster twin."""
     from envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
 
     ids = gymnasium_ids()
@@ -121,7 +121,9 @@ def _original(id: str, num_envs: int, twin: Constructor | None, backend: str | N
     if twin is not None and not options.get("objectives"):
         known = twin(1).spec
         if len(known.objectives) == len(env.spec.objectives):
-            env.spec = replace(env.spec, objectives=known.objectives, reference_point=known.reference_point)
+            env.spec = replace(
+                env.spec, objectives=known.objectives, reference_point=known.reference_point, discount=known.discount
+            )
     return env
 
 

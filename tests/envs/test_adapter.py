@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import gymnasium as gym
+import mo_gymnasium
 import numpy as np
 import pytest
 import torch
@@ -36,6 +43,35 @@ class Lamp(gym.Env):
 
 class Broken(Lamp):
     broken = True
+
+
+class Odd(gym.Env):
+    """Choices that are not counted from 0, a square observation, costs of several kinds; repeats what it is given."""
+
+    observation_space = spaces.MultiDiscrete([3, 4], start=[10, 20])
+    action_space = spaces.Discrete(3, start=5)
+
+    def reset(self, *, seed=None, options=None):
+        return np.array([10, 20]), {}
+
+    def step(self, action):
+        info = {"cost_heat": action, "cost_parts": [1.0, 2.0], "other": "x"}
+        if action == 6:
+            del info["cost_heat"]
+        return np.array([12, 23]), float(action), False, False, info
+
+
+class Square(gym.Env):
+    """Two-dimensional numbers in and out, flags beside them, the cost between reward and flags."""
+
+    observation_space = spaces.Tuple([spaces.Box(-1, 1, (2, 2), np.float64), spaces.MultiBinary(2)])
+    action_space = spaces.Box(-1, 1, (2, 2), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        return (np.zeros((2, 2)), np.array([1, 0], np.int8)), {}
+
+    def step(self, action):
+        return (action, np.array([0, 1], np.int8)), action[0, 1], action[1, 0], False, False, {}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -93,12 +129,130 @@ def test_both_ways_of_stepping_give_the_same():
     other.close()
 
 
-def test_an_error_in_a_worker_comes_back_with_its_traceback():
-    env = GymnasiumEnv(Broken, 2, workers=2)
-    with pytest.raises(TradeoffError, match="the knob came off"):
+def test_an_error_in_a_worker_comes_back_with_its_traceback_and_leaves_no_stale_answer():
+    """The second worker raises while the first answers; after a reset both agree with copies that never failed."""
+    env, other = (GymnasiumEnv(Broken, 2, workers=workers) for workers in (2, 0))
+    with pytest.raises(TradeoffError, match=r"in step\n(.|\n)*the knob came off"):
         env.step(torch.tensor([[0, 0], [2, 0]]))
+    assert torch.equal(env.reset(8), other.reset(8))
+    for action in ([[1, 0], [0, 1]], [[0, 0], [1, 1]]):
+        a, b = env.step(torch.tensor(action)), other.step(torch.tensor(action))
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    processes = [worker.process for worker in env.workers]
     env.close()
-    assert sum(worker.process.is_alive() for worker in env.workers) == 0
+    assert [process.is_alive() for process in processes] == [False, False]
+
+
+def test_what_goes_wrong_while_a_worker_builds_its_copies_is_told():
+    home = os.getpid()
+
+    def build():
+        if os.getpid() != home:
+            raise RuntimeError("no display in this process")
+        return Lamp()
+
+    with pytest.raises(TradeoffError, match="no display in this process"):
+        GymnasiumEnv(build, 2, workers=2)
+
+
+def test_a_worker_that_is_killed_is_reported():
+    env = GymnasiumEnv(Lamp, 2, workers=2)
+    env.workers[1].process.kill()
+    with pytest.raises(TradeoffError, match=r"an environment process is gone \(exit code -9\)"):
+        env.step(torch.zeros(2, 2, dtype=torch.int64))
+    env.close()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent_even_when_it_is_killed(end):
+    script = (
+        "import gymnasium, time; from envs.gymnasium_adapter import GymnasiumEnv\n"
+        "env = GymnasiumEnv(lambda: gymnasium.make('CartPole-v1'), 4, workers=2)\n"
+        "print(*[worker.process.pid for worker in env.workers], flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    parent.send_signal(end)
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while any(running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [running(pid) for pid in pids] == [False, False]
+
+
+def running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_choices_count_from_zero_and_costs_may_be_several():
+    """Action 0 is the original's 5, 2 its 7; observation (12, 23) lies 2 and 3 above the smallest (10, 20)."""
+    env = GymnasiumEnv(Odd, 2, costs=("cost_parts", "cost_heat"), limits=(1, 2, 3))
+    assert env.spec.action_space == spaces.Discrete(3) and env.spec.observation_space == spaces.MultiDiscrete([3, 4])
+    assert env.spec.costs == ("cost_parts_0", "cost_parts_1", "cost_heat") and env.spec.limits == (1, 2, 3)
+    assert env.reset().tolist() == [[0, 0], [0, 0]]
+    step = env.step(torch.tensor([0, 2]))
+    assert step.reward.tolist() == [[5], [7]] and step.observation.tolist() == [[2, 3], [2, 3]]
+    assert step.cost.tolist() == [[1, 2, 5], [1, 2, 7]]
+    assert env.step(torch.tensor([1, 1])).cost.tolist() == [[1, 2, 0]] * 2  # not reported: 0
+    assert step.final_observation is step.observation  # no episode ended
+
+
+def test_squares_are_flattened_and_a_cost_beside_the_reward_is_a_cost():
+    """Rows of four numbers become [[a, b], [c, d]]; it pays b and costs c; flags follow the numbers."""
+    env = GymnasiumEnv(Square, 1)
+    assert env.spec.action_space.shape == (4,) and env.spec.observation_space.shape == (6,)
+    assert env.reset().tolist() == [[0, 0, 0, 0, 1, 0]]
+    step = env.step(torch.tensor([[0.125, 0.25, 0.5, 0.75]]))
+    assert step.observation.tolist() == [[0.125, 0.25, 0.5, 0.75, 0, 1]]
+    assert (step.reward.item(), step.cost.item(), env.spec.costs) == (0.25, 0.5, ("cost",))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "complaint"),
+    [
+        ({"costs": ("cst",)}, TradeoffError, "Lamp reports no cost 'cst' in its first step, only cost"),
+        ({"limits": (1.0, 2.0)}, ValueError, "2 limits for 1 costs: cost"),
+        ({"objectives": ("one",)}, ValueError, "1 names for 2 objectives: one"),
+        ({"gravity": 1}, TypeError, "options gravity: a function that builds the environment takes none"),
+    ],
+)
+def test_what_does_not_fit_the_environment_is_named(options, error, complaint):
+    with pytest.raises(error, match=complaint):
+        GymnasiumEnv(Lamp, 1, **options)
+
+
+def test_a_wrong_number_of_actions_is_not_passed_over():
+    with pytest.raises(TradeoffError, match=r"takes actions of shape \(3,\), got \(2,\)"):
+        make("CartPole-v1", 3).step(torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("id", ["mo-mountaincar-v0", "mo-lunar-lander-v3"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_vector_rewards_over_many_episodes_against_the_original_by_hand(id, workers):
+    if "lander" in id:
+        pytest.importorskip("Box2D")
+    env = make(id, 3, seed=1, backend=f"gymnasium-{'async' if workers else 'sync'}", max_episode_steps=60)
+    originals = [mo_gymnasium.make(id, max_episode_steps=60) for _ in range(3)]
+    first = np.stack([original.reset(seed=1 + i)[0] for i, original in enumerate(originals)])
+    np.testing.assert_array_equal(env.reset(1).numpy(), first)
+    ends, generator = 0, np.random.default_rng(0)
+    for _ in range(250):
+        action = generator.integers(env.spec.action_space.n, size=3)
+        step = env.step(torch.from_numpy(action))
+        for i, original in enumerate(originals):
+            seen, reward, terminated, truncated, _ = original.step(action[i])
+            np.testing.assert_array_equal(step.final_observation[i], seen)
+            np.testing.assert_array_equal(step.reward[i], reward)
+            assert (bool(step.terminated[i]), bool(step.truncated[i])) == (terminated, truncated and not terminated)
+            if terminated or truncated:
+                ends, seen = ends + 1, original.reset()[0]
+            np.testing.assert_array_equal(step.observation[i], seen)
+    assert ends >= 12  # 250 steps of 3 copies in episodes of 60 at most
+    env.close()
 
 
 def test_unknown_ids_suggest_near_ones():
@@ -107,8 +261,6 @@ def test_unknown_ids_suggest_near_ones():
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(
         MissingExtra, match=r"needs the package mujoco, not installed here; pip install 'tradeoff-rl\[mujoco\]'"
