@@ -49,19 +49,19 @@ class Rollout:
         """See Source.collect. Raises NumericalTrouble when a reward or a cost is not finite."""
         head, actor, by = model.head, model.actor(theta), standard(moments)
         size = tuple(self.observation.shape[:2])
-        noise = head.noise((self.steps, *size), generator)
         context = self.observation.new_zeros(*size, 0)
-        rows = []
-        for t in range(self.steps):
-            inputs = model.inputs(self.observation, by, context)
-            out, extra = model.outputs(actor, inputs)
-            action = head.sample(out, extra, noise[t])
-            step = self.env.step(head.to_env(action.flatten(0, 1)))
-            observation, reward, cost, terminated, truncated, final = map(self._per_policy, step)
-            rows.append((self.observation, action, reward, cost, terminated, truncated, final, self.start))
-            self.observation, self.start = observation, terminated | truncated
-        columns = map(torch.stack, zip(*rows, strict=True))
-        seen, action, reward, cost, terminated, truncated, final, start = columns
+        watched, acted, steps = [self.observation], [], []
+        for noise in head.noise((self.steps, *size), generator).unbind(0):
+            out, extra = model.outputs(actor, model.inputs(watched[-1], by, context))
+            acted.append(head.sample(out, extra, noise))
+            steps.append(self.env.step(head.to_env(acted[-1].flatten(0, 1))))
+            watched.append(self._per_policy(steps[-1].observation))
+        *columns, final = (torch.stack(x).unflatten(1, size) for x in zip(*(step[1:] for step in steps), strict=True))
+        reward, cost, terminated, truncated = columns
+        ended = terminated | truncated
+        start = torch.cat([self.start.unsqueeze(0), ended[:-1]])
+        seen, action = torch.stack(watched[:-1]), torch.stack(acted)
+        self.observation, self.start = watched[-1], ended[-1]
         contexts = context.expand(self.steps, *context.shape)
         inputs = fold(model.inputs(seen, by, contexts))
         log_prob = model.log_prob(theta, inputs, fold(action))
