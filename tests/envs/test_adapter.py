@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 
 import gymnasium as gym
 import mo_gymnasium
@@ -32,17 +28,9 @@ class Lamp(gym.Env):
         return {"place": self.place, "lit": 0}, {}
 
     def step(self, action):
-        if action[0] == 2 and self.broken:
-            raise RuntimeError("the knob came off")
         seen = {"place": self.place, "lit": int(action[1])}
         done = bool(action[0] == 2 and action[1] == 1)
         return seen, np.array([action[0], -action[1]], float), done, False, {"cost": 0.5 * action[0]}
-
-    broken = False
-
-
-class Broken(Lamp):
-    broken = True
 
 
 class Odd(gym.Env):
@@ -129,65 +117,6 @@ def test_both_ways_of_stepping_give_the_same():
     other.close()
 
 
-def test_an_error_in_a_worker_comes_back_with_its_traceback_and_leaves_no_stale_answer():
-    """The second worker raises while the first answers; after a reset both agree with copies that never failed."""
-    env, other = (GymnasiumEnv(Broken, 2, workers=workers) for workers in (2, 0))
-    with pytest.raises(TradeoffError, match=r"in step\n(.|\n)*the knob came off"):
-        env.step(torch.tensor([[0, 0], [2, 0]]))
-    assert torch.equal(env.reset(8), other.reset(8))
-    for action in ([[1, 0], [0, 1]], [[0, 0], [1, 1]]):
-        a, b = env.step(torch.tensor(action)), other.step(torch.tensor(action))
-        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    processes = [worker.process for worker in env.workers]
-    env.close()
-    assert [process.is_alive() for process in processes] == [False, False]
-
-
-def test_what_goes_wrong_while_a_worker_builds_its_copies_is_told():
-    home = os.getpid()
-
-    def build():
-        if os.getpid() != home:
-            raise RuntimeError("no display in this process")
-        return Lamp()
-
-    with pytest.raises(TradeoffError, match="no display in this process"):
-        GymnasiumEnv(build, 2, workers=2)
-
-
-def test_a_worker_that_is_killed_is_reported():
-    env = GymnasiumEnv(Lamp, 2, workers=2)
-    env.workers[1].process.kill()
-    with pytest.raises(TradeoffError, match=r"an environment process is gone \(exit code -9\)"):
-        env.step(torch.zeros(2, 2, dtype=torch.int64))
-    env.close()
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_their_parent_even_when_it_is_killed(end):
-    script = (
-        "import gymnasium, time; from envs.gymnasium_adapter import GymnasiumEnv\n"
-        "env = GymnasiumEnv(lambda: gymnasium.make('CartPole-v1'), 4, workers=2)\n"
-        "print(*[worker.process.pid for worker in env.workers], flush=True); time.sleep(60)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
-    parent.send_signal(end)
-    parent.wait()
-    deadline = time.monotonic() + 10
-    while any(running(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [running(pid) for pid in pids] == [False, False]
-
-
-def running(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_choices_count_from_zero_and_costs_may_be_several():
     """Action 0 is the original's 5, 2 its 7; observation (12, 23) lies 2 and 3 above the smallest (10, 20)."""
     env = GymnasiumEnv(Odd, 2, costs=("cost_parts", "cost_heat"), limits=(1, 2, 3))
@@ -209,6 +138,42 @@ def test_squares_are_flattened_and_a_cost_beside_the_reward_is_a_cost():
     step = env.step(torch.tensor([[0.125, 0.25, 0.5, 0.75]]))
     assert step.observation.tolist() == [[0.125, 0.25, 0.5, 0.75, 0, 1]]
     assert (step.reward.item(), step.cost.item(), env.spec.costs) == (0.25, 0.5, ("cost",))
+
+
+class Same(gym.Env):
+    """Writes every observation into one array; pays two numbers in the third step of an episode instead of one."""
+
+    observation_space, action_space = spaces.Box(0, 9, (1,), np.float64), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.seen = getattr(self, "seen", np.zeros(1))
+        self.seen[0] = 0
+        return self.seen, {}
+
+    def step(self, action):
+        self.seen += 1
+        return self.seen, [1.0] * (2 if self.seen[0] == 3 else 1), False, False, {}
+
+
+def test_an_observation_that_the_environment_overwrites_is_kept():
+    """Cut after 2 steps: the last observation is 2, the next begins at 0, and what was handed out stays."""
+    env = GymnasiumEnv(Same, 1, max_episode_steps=2)
+    first, second = (env.step(torch.zeros(1, dtype=torch.int64)) for _ in range(2))
+    assert (first.observation.item(), second.observation.item(), second.final_observation.item()) == (1, 0, 2)
+
+
+def test_a_reward_of_another_length_is_refused():
+    env = GymnasiumEnv(Same, 1)
+    with pytest.raises(TradeoffError, match="the step's reward holds 2 numbers; it held 1 in the first step"):
+        for _ in range(3):
+            env.step(torch.zeros(1, dtype=torch.int64))
+
+
+def test_episodes_may_be_longer_than_the_original_cuts_them():
+    """The mountain car's own clock stops it after 200 steps; told 230, both the original and ours go on to 230."""
+    env = make("mo-mountaincar-v0", 1, backend="gymnasium-sync", max_episode_steps=230)
+    flags = [env.step(torch.ones(1, dtype=torch.int64)).truncated.item() for _ in range(230)]
+    assert flags.index(True) == 229
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,16 @@ def test_the_horizon_can_be_changed():
     assert [i for i, flag in enumerate(flags) if flag] == [6, 13]
 
 
+def test_a_fall_in_the_last_step_is_an_end_and_no_cut():
+    env = make("mo-hopper-v5", 1, seed=1)
+    action = torch.ones(1, 3)
+    fall = next(t for t in range(1, 1000) if env.step(action).terminated)
+    env = make("mo-hopper-v5", 1, seed=1, max_episode_steps=fall)
+    flags = [env.step(action) for _ in range(fall)]
+    assert [int(step.terminated) for step in flags] == [0] * (fall - 1) + [1]
+    assert sum(int(step.truncated) for step in flags) == 0
+
+
 def test_a_horizon_below_one_is_refused():
     with pytest.raises(ValueError, match="max_episode_steps must be at least 1, got 0"):
         make("mo-halfcheetah-v5", 1, max_episode_steps=0)
