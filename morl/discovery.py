@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,7 @@ class Discovery:
 
     iteration = 0
     at_rest = True  # whether the run stands at a point where checkpoints fall
+    rested: int | None = None  # seed of the last `rest`
 
     def _offer(self) -> dict[str, Any]:
         """Evaluate the population and offer it to the archive."""
@@ -155,10 +157,11 @@ class Discovery:
         )  # fmt: skip
 
     def rest(self) -> None:
-        """Before a checkpoint: environments whose state cannot be read begin anew, interrupted or not."""
+        """Where checkpoints fall, saved or not: environments whose state cannot be read begin anew."""
         assert self.learner is not None
         if not self.exact_state:
-            self.learner.source.restart(self.draw_seed())  # type: ignore[attr-defined]
+            self.rested = self.draw_seed()
+            self.learner.source.restart(self.rested)  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
@@ -170,6 +173,7 @@ class Discovery:
             "archive": self.archive.state_dict(),
             "preferences": torch.from_numpy(self.preferences),
             "plan": {"share": self.share, "left": self.left, "iteration": self.iteration},
+            "rested": self.rested,
             "steps": dict(self.steps),
             "used": sorted(self.used),
             "history": self.history,
@@ -181,12 +185,17 @@ class Discovery:
         population = Population.from_state(state["learner"]["population"])
         self._build(population, blank_scalarizer(state["scalarizer"], state["learner"]["scalarizer"]), 0)
         assert self.learner is not None
+        if state["rested"] is not None:
+            self.learner.source.restart(state["rested"])  # type: ignore[attr-defined]
         self.learner.load_state_dict(state["learner"])
         self.generator.set_state(state["generator"])
         self.archive.load_state_dict(state["archive"])
         self.preferences, plan = state["preferences"].numpy(), state["plan"]
         self.share, self.left, self.iteration = plan["share"], plan["left"], plan["iteration"]
-        self.steps, self.used, self.history = dict(state["steps"]), set(state["used"]), list(state["history"])
+        self.rested = state["rested"]
+        self.steps, self.used = dict(state["steps"]), set(state["used"])
+        # One object per key, as in a run that was never saved: files tell shared strings from equal ones.
+        self.history = [{intern(key): value for key, value in row.items()} for row in state["history"]]
         self.reference = tuple(state["reference"]) if state["reference"] is not None else None
 
 
@@ -254,8 +263,9 @@ def complete(
             row = run.advance()
             if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
                 log(row)
-            if out is not None and run.at_rest:
+            if run.at_rest:
                 run.rest()
+            if out is not None and run.at_rest:
                 save_numbered(out, run.total, run.state_dict())
             show(run.total, run.history)
             if stop() and not run.done:
