@@ -133,7 +133,7 @@ class CMORL(FrontConfig):
             raise ValueError(f"keep_share must lie in (0, 1], got {self.keep_share}")
         if self.select < 1 or self.extension_iterations < 1:
             raise ValueError("select and extension_iterations must be at least 1")
-        if self.sharpness <= 0:
+        if not self.sharpness > 0:  # a NaN is refused too
             raise ValueError(f"sharpness must be positive, got {self.sharpness}")
 
     @property
@@ -165,9 +165,12 @@ def spread_preferences(m: int, count: int) -> NDArray[np.float64]:
     """`count` weight vectors over the simplex [count, m], its corners among them once there are enough.
 
     A lattice where one has this many points (always for two objectives), otherwise points that repel each other.
+    Raises ValueError for a count between 1 and m: no such set treats the objectives alike.
     """
     if count == 1:
         return np.full((1, m), 1 / m)
+    if count < m:
+        raise ValueError(f"policies is {count}; give 1, or at least {m}, one per objective")
     if m == 2:
         return simplex_lattice(2, count - 1)
     for partitions in range(1, 20):
