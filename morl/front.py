@@ -23,7 +23,7 @@ from engine.heads import Categorical, Gaussian, Head
 from engine.learner import Population
 from engine.normalisers import standard
 from envs.errors import TradeoffError
-from evaluation import check_weights
+from evaluation import InvalidWeights, check_weights
 
 HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian}
 
@@ -96,7 +96,7 @@ class Front:
                 meet it, the one with the largest worst slack (in units of the front's range) wins. Given together with
                 weights, the best weighted return among those that meet the minimum.
 
-        Raises: InvalidWeights; NothingFits naming the closest policy; ValueError when neither is given.
+        Raises: InvalidWeights; NothingFits naming the closest policy; ValueError for neither, or a bad minimum.
         """
         if weights is None and minimum is None:
             raise ValueError("give weights, a minimum, or both")
@@ -111,13 +111,21 @@ class Front:
                     f"no policy reaches {list(minimum)}; the closest returns {self.points[near].tolist()}"
                 )
         if weights is not None:
-            score = self.points @ check_weights(weights, len(self.objectives))
+            score = self.points @ self._one_preference(weights)
         return int(rows[np.argmax(score[rows])])
+
+    def _one_preference(self, weights: ArrayLike) -> NDArray[np.float64]:
+        scaled = check_weights(weights, len(self.objectives))
+        if scaled.ndim != 1:
+            raise InvalidWeights(f"weights hold {len(scaled)} preferences; give one, a number per objective")
+        return scaled
 
     def _slack(self, minimum: Sequence[float | None]) -> NDArray[np.float64]:
         if len(minimum) != len(self.objectives):
             raise ValueError(f"minimum has {len(minimum)} numbers, the objectives are {', '.join(self.objectives)}")
         least = np.array([-np.inf if x is None else float(x) for x in minimum])
+        if np.isnan(least).any():
+            raise ValueError(f"minimum {list(minimum)} has a NaN; None lets an objective go")
         span = np.where((s := np.ptp(self.points, axis=0)) > 0, s, 1.0)
         slack: NDArray[np.float64] = ((self.points - least) / span).min(1)
         return slack
