@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from envs import TradeoffError, make
-from envs.mujoco_bodies import ENVIRONMENTS
+from envs.mujoco_bodies import ENVIRONMENTS, Moment, walk_upright
 
 COPIES = 3
 NEVER_FALL = ("halfcheetah", "swimmer")
@@ -110,9 +110,18 @@ def test_wrong_actions_are_named(id, action, complaint):
 
 
 def test_actions_in_double_precision_pay_as_the_original_in_single():
-    action = torch.full((1, 3), 0.1, dtype=torch.float64)
-    double, single = make("mo-hopper-v5", 1).step(action), make("mo-hopper-v5", 1).step(action.float())
+    action = torch.rand(64, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    double, single = make("mo-hopper-v5", 64).step(action), make("mo-hopper-v5", 64).step(action.float())
     assert torch.equal(double.reward, single.reward) and double.reward.dtype == torch.float32
+
+
+def test_contacts_take_no_more_than_ten_off_a_humanoid():
+    """Forces of 1000 and 10000 alone: 5e-7 * 1e6 = 0.5, 5e-7 * 1e8 = 50 cut to 10; at rest, upright: 5 each."""
+    forces = np.zeros((2, 14, 6))
+    forces[:, 3, 2] = 1e3, 1e4
+    fields = {"ctrl": np.zeros((2, 17)), "cfrc_ext": forces}
+    moment = Moment(np.zeros((2, 2)), np.zeros((2, 17), np.float32), np.zeros(2), np.ones(2), fields)
+    assert walk_upright(moment).tolist() == [[4.5, 4.5], [-5.0, -5.0]]
 
 
 def test_bodies_do_not_depend_on_their_neighbours():
