@@ -44,6 +44,12 @@ def gymnasium_model(name: str) -> str:
     return str(Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / name)
 
 
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: those that this process may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Simulation:
     """N MjData of one model: step them, start them, read and restore their state."""
 
@@ -58,7 +64,7 @@ class Simulation:
         self.pairs = [[(rows[i], self.views[name][i]) for name, rows in self.fields.items()] for i in range(num_envs)]
         self.controls = [d.ctrl for d in self.data]
         self.kind = int(self.mujoco.mjtState.mjSTATE_INTEGRATION)
-        threads = max(min(len(os.sched_getaffinity(0)), num_envs // FEWEST), 1)
+        threads = max(min(_cores(), num_envs // FEWEST), 1)
         size = max(num_envs // (CHUNKS * threads), FEWEST) if threads > 1 else num_envs
         self.chunks = [range(i, min(i + size, num_envs)) for i in range(0, num_envs, size)]
         self.helpers = threads - 1
