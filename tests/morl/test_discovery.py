@@ -171,7 +171,9 @@ def test_stage_two_pushes_each_chosen_policy_along_each_objective() -> None:
     rows = [run.archive.members.tolist().index(member) for member in run.archive.members if member in run.used]
     theta = run.archive.population.theta if run.archive.population else torch.empty(0)
     born = {tuple(theta[row].flatten().tolist()) for row in rows}
-    assert {tuple(one.flatten().tolist()) for one in run.learner.population.theta} == born
+    extended = run.learner.population.theta
+    assert {tuple(one.flatten().tolist()) for one in extended} == born
+    assert torch.equal(extended[0::2], extended[1::2]), "each along both objectives"
     span = np.ptp(run.archive.points, axis=0)
     expected = np.where(span > 0, span, 1).astype(np.float32)
     assert run.learner.scalarizer.scales.tolist() == expected.tolist()
@@ -194,7 +196,8 @@ def test_a_reference_point_of_another_length_is_refused(reference: tuple[float, 
         Discovery(changed(TINY, reference_point=reference))
 
 
-def test_an_environment_without_a_reference_point_gets_one_from_its_first_evaluation() -> None:
+@pytest.mark.parametrize("policies", [1, 3])
+def test_an_environment_without_a_reference_point_gets_one_from_its_first_evaluation(policies: int) -> None:
     # The lowest return per objective less a tenth of the range, of at least 1.
     def unknown(num_envs: int, **options: Any) -> Any:
         env = goods(2, num_envs, **options)
@@ -202,7 +205,7 @@ def test_an_environment_without_a_reference_point_gets_one_from_its_first_evalua
         return env
 
     register("unknown", unknown)
-    run = Discovery(changed(TINY, env="unknown", discount=1.0))
+    run = Discovery(changed(TINY, env="unknown", discount=1.0, policies=policies))
     assert run.reference is None
     seen = []
     offered = run.archive.offer

@@ -119,13 +119,13 @@ def test_what_cannot_be_asked_for(front: Front) -> None:
 
 
 def test_the_table_has_a_column_per_objective_error_and_preference(front: Front) -> None:
-    front.points = POINTS + 0.1
+    front.points = POINTS + 1 / 3
     rows = list(csv.reader(io.StringIO(front.table())))
     assert rows[0] == [
         "left", "right", "left_stderr", "right_stderr", "left_preference", "right_preference", "member"
     ]  # fmt: skip
-    assert rows[2] == ["2.1", "9.1", "0.5", "0.5", "0.25", "0.75", "1"]
-    assert [float(x) for row in rows[1:] for x in row[:2]] == (POINTS + 0.1).ravel().tolist(), "not a digit is lost"
+    assert rows[2] == ["2.3333333333333335", "9.333333333333334", "0.5", "0.5", "0.25", "0.75", "1"]
+    assert [float(x) for row in rows[1:] for x in row[:2]] == (POINTS + 1 / 3).ravel().tolist(), "not a digit is lost"
     assert [row[-1] for row in rows[1:]] == ["7", "1", "40", "3"]
 
 
@@ -177,6 +177,15 @@ def test_a_policy_acts_on_one_observation_and_on_several(seen: spaces.Space, act
         assert acts.contains(alone.astype(acts.dtype) if isinstance(acts, spaces.Box) else alone)
     sampled = policy(many, deterministic=False)
     assert sampled.shape == actions.shape and (sampled != actions).any()
+
+
+def test_a_policy_sees_observations_as_it_did_in_training(front: Front) -> None:
+    # What is 5 more than usual where 5 more is usual looks as usual.
+    seen = np.random.default_rng(0).normal(size=(50, 3))
+    before = front.policy(1)(seen)
+    usual = front.population.observations
+    front.population.observations = usual._replace(mean=usual.mean + 5)
+    assert front.policy(1)(seen + 5).tolist() == before.tolist() != front.policy(1)(seen).tolist()
 
 
 def test_a_discrete_observation_is_a_number() -> None:

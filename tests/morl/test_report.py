@@ -69,12 +69,12 @@ def test_a_front_compared_with_itself() -> None:
 def test_a_front_that_lacks_a_corner() -> None:
     # Truth (0, 4), (3, 3), (4, 0); found (0, 4) and (3, 3), one of them moved by less than the tolerance of 1e-3.
     truth, ours = np.array([[0.0, 4], [3, 3], [4, 0]]), np.array([[3.0, 3], [0, 3.9995]])
-    found = compare(ours, truth, np.array([0.0, 0.0]), "published")
+    found = compare(ours, truth, np.array([-1.0, -1.0]), "published")
     assert (found["points"], found["points_found"], found["kind"]) == (3, 2, "published")
     # What lacks at (4, 0) is 1 (from (3, 3), nothing in the second objective); at (0, 4) it is 0.0005.
     assert found["igd_plus"] == pytest.approx((1 + 0.0005) / 3, rel=1e-9)
     assert found["additive_epsilon"] == pytest.approx(1.0)
-    assert found["hypervolume"] == pytest.approx(9.0)  # of the truth: its corners lie on the axes
+    assert found["hypervolume"] == pytest.approx(1 * 5 + 3 * 4 + 1 * 1)  # of the truth
     # Losses at weights (w, 1 - w): max of (4 - 4w, 3, 4w) less max of (3, 3.9995 (1 - w)); the largest has w = 1.
     assert found["maximum_utility_loss"] == pytest.approx(1.0)
     weights = np.stack([np.arange(50) / 49, 1 - np.arange(50) / 49], 1)
