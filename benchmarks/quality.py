@@ -1,6 +1,6 @@
 """Summarise finished runs of one environment and method: a row per run, and the interval over seeds.
 
-    python -m benchmarks.quality runs/minecart-0 runs/minecart-1 runs/minecart-2
+Use: `python -m benchmarks.quality runs/minecart-0 runs/minecart-1 runs/minecart-2`
 """
 
 from __future__ import annotations

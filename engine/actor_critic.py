@@ -94,17 +94,16 @@ class ActorCritic:
         n, width = batch.log_prob.shape[1], self.head.outputs
 
         head = out[:, ACTOR, :, :width], extra[:, ACTOR].unsqueeze(1)
-        log_ratio = self.head.log_prob(*head, batch.action) - batch.log_prob
-        objective, slope = surrogate(log_ratio, batch.advantage)
-        pulled = self.head.pull(*head, batch.action, slope / n)
-        d_out[:, ACTOR, :, :width], d_extra[:, ACTOR] = pulled
+        log_prob, pull = self.head.linearise(*head, batch.action)
+        objective, slope = surrogate(log_prob - batch.log_prob, batch.advantage)
+        d_out[:, ACTOR, :, :width], d_extra[:, ACTOR] = pull(slope / n)
         if entropy:
             bonus = differentiate(lambda o, e: entropy * self.head.entropy(o, e).mean(-1).sum(), *head)
             d_out[:, ACTOR, :, :width] += bonus[0]
             d_extra[:, ACTOR] += bonus[1].squeeze(1)
 
-        error = batch.target - out[:, CRITIC, :, : self.channels]
-        d_out[:, CRITIC, :, : self.channels] = error * (2 * critic / n)
+        values, d_values = (x[:, CRITIC, :, : self.channels] for x in (out, d_out))
+        torch.sub(batch.target, values, out=d_values).mul_(2 * critic / n)
         gradient = self.network.backward(layers, tape, d_out.flatten(0, 1), d_extra.flatten(0, 1))
         return gradient.unflatten(0, (-1, 2)), objective.mean(-1)
 
@@ -117,11 +116,12 @@ class ActorCritic:
         layers = self.actor(theta)
         tape = self.network.forward(layers, batch.inputs)
         head = tape[-1][..., : self.head.outputs], layers.extra.unsqueeze(1)
-        ratio = (self.head.log_prob(*head, batch.action) - batch.log_prob).exp() / batch.log_prob.shape[1]
+        log_prob, pull = self.head.linearise(*head, batch.action)
+        ratio = (log_prob - batch.log_prob).exp() / batch.log_prob.shape[1]
         rows = []
         for advantage in batch.advantages.unbind(-1):
             d_out = torch.zeros_like(tape[-1])
-            d_out[..., : self.head.outputs], d_extra = self.head.pull(*head, batch.action, ratio * advantage)
+            d_out[..., : self.head.outputs], d_extra = pull(ratio * advantage)
             rows.append(self.network.backward(layers, tape, d_out, d_extra))
         return torch.stack(rows, 1)
 

@@ -1,12 +1,13 @@
 """Action distributions on the outputs of a stack: pure functions of outputs, extras and actions.
 
 Every head works on `out [P, B, outputs]`, `extra [P, 1, extras]` and `action [P, B, c]`, with c numbers per action.
-`pull` is the vector-Jacobian product of the log-probability; policy gradients are sums of slopes times scores, so this
-is all that a first-order method needs.
+`linearise` gives the log-probability and its vector-Jacobian product; policy gradients are sums of slopes times scores,
+so this is all that a first-order method needs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import log, pi
@@ -19,6 +20,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 LOG_2PI = log(2 * pi)
+Pull = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""slope [P, B] -> gradient of sum(slope * log_prob) with respect to out [P, B, outputs] and extra [P, extras]."""
 
 
 class Head(Protocol):
@@ -50,8 +53,8 @@ class Head(Protocol):
         """Log-probability or log-density [P, B] in nats."""
         ...
 
-    def pull(self, out: Tensor, extra: Tensor, action: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of sum(slope * log_prob) for slope [P, B]: with respect to out, and to extra as [P, extras]."""
+    def linearise(self, out: Tensor, extra: Tensor, action: Tensor) -> tuple[Tensor, Pull]:
+        """`log_prob`, and its vector-Jacobian product, which shares the work."""
         ...
 
     def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
@@ -109,14 +112,18 @@ class Categorical:
 
     def log_prob(self, out: Tensor, extra: Tensor, action: Tensor) -> Tensor:
         """See Head.log_prob."""
-        return self._log_softmax(out).gather(-1, self._index(action)).sum(-1)
+        return self.linearise(out, extra, action)[0]
 
-    def pull(self, out: Tensor, extra: Tensor, action: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    def linearise(self, out: Tensor, extra: Tensor, action: Tensor) -> tuple[Tensor, Pull]:
         """Score of a softmax: one-hot minus probabilities."""
-        slope = slope.unsqueeze(-1)
-        index = self._index(action)
-        d_out = (self._log_softmax(out).exp_() * -slope).scatter_add_(-1, index, slope.expand(index.shape))
-        return d_out, out.new_zeros(out.shape[0], 0)
+        log_p, index = self._log_softmax(out), self._index(action)
+
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            slope = slope.unsqueeze(-1)
+            d_out = (log_p.exp() * -slope).scatter_add_(-1, index, slope.expand(index.shape))
+            return d_out, out.new_zeros(out.shape[0], 0)
+
+        return log_p.gather(-1, index).sum(-1), pull
 
     def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
         """See Head.entropy."""
@@ -169,18 +176,22 @@ class Gaussian:
 
     def log_prob(self, out: Tensor, extra: Tensor, action: Tensor) -> Tensor:
         """See Head.log_prob; with `squash` minus sum log(1 - tanh(u)^2), written so that it never overflows."""
-        z = (action - out) * (-extra).exp()
-        density = -0.5 * z.square().sum(-1) - (extra + 0.5 * LOG_2PI).sum(-1)
+        return self.linearise(out, extra, action)[0]
+
+    def linearise(self, out: Tensor, extra: Tensor, action: Tensor) -> tuple[Tensor, Pull]:
+        """Score of a normal: z / std for the mean, z^2 - 1 for the log standard deviation."""
+        inverse = (-extra).exp()
+        z = (action - out) * inverse
+        square = z.square()
+        density = torch.sub(-0.5 * LOG_2PI * self.outputs - extra.sum(-1), square.sum(-1), alpha=0.5)
         if self.squash:
             density = density - 2 * (log(2.0) - action - softplus(-2 * action)).sum(-1)
-        return density
 
-    def pull(self, out: Tensor, extra: Tensor, action: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """Score of a normal: z / std for the mean, z^2 - 1 for the log standard deviation."""
-        slope, inverse = slope.unsqueeze(-1), (-extra).exp()
-        z = (action - out) * inverse
-        d_extra = torch.sum((z.square() - 1).mul_(slope), 1)
-        return z.mul_(inverse).mul_(slope), d_extra
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            slope = slope.unsqueeze(-1)
+            return z * (slope * inverse), (square * slope).sum(1) - slope.sum(1)
+
+        return density, pull
 
     def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
         """Of u, before squashing (the squashed entropy has no closed form)."""

@@ -92,7 +92,7 @@ class StackedMLP:
             torch.bmm(tape[i].mT, out, out=into.weights[i])
             torch.sum(out, 1, keepdim=True, out=into.biases[i])
             if i:
-                out = torch.ops.aten.tanh_backward(out @ layers.weights[i].mT, tape[i])
+                out = torch.ops.aten.tanh_backward(torch.bmm(out, layers.weights[i].mT), tape[i])
         return gradient
 
 

@@ -41,7 +41,7 @@ def ppo_clip(clip: float) -> Surrogate:
         ratio = log_ratio.exp()
         plain = ratio * advantage
         objective = torch.minimum(plain, ratio.clamp(1 - clip, 1 + clip) * advantage)
-        return objective, torch.where(plain <= objective, plain, 0.0)
+        return objective, plain.masked_fill(plain > objective, 0.0)
 
     return surrogate
 

@@ -61,5 +61,5 @@ def minibatches(batch: Batch, epochs: int, count: int, generator: Generator) -> 
     n = batch.log_prob.shape[1]
     for _ in range(epochs):
         order = torch.randperm(n, generator=generator, device=generator.device)[: n - n % count]
-        parts = [field[:, order].unflatten(1, (count, -1)).unbind(1) for field in batch]
+        parts = [field.index_select(1, order).unflatten(1, (count, -1)).unbind(1) for field in batch]
         yield from map(Batch._make, zip(*parts, strict=True))

@@ -35,7 +35,7 @@ def norms(gradient: Tensor) -> Tensor:
 
 def clip_norm(gradient: Tensor, largest: float) -> Tensor:
     """Shorten the gradients of those policies whose norm exceeds `largest`."""
-    return gradient * (largest / (norms(gradient) + TINY)).clamp_(max=1.0)
+    return gradient / (norms(gradient) / largest).clamp_(min=1.0)
 
 
 @dataclass(frozen=True)

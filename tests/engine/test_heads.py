@@ -65,7 +65,7 @@ def test_entropy_and_divergence_equal_torch_distributions(head: Head) -> None:
 def test_pull_equals_autograd(head: Head) -> None:
     out, extra, action = _draw(head)
     slope = torch.randn(2, 7, generator=Generator().manual_seed(2), dtype=torch.float64)
-    by_hand = head.pull(out, extra, action, slope)
+    by_hand = head.linearise(out, extra, action)[1](slope)
     out, extra = out.requires_grad_(), extra.requires_grad_()
     (head.log_prob(out, extra, action) * slope).sum().backward()
     torch.testing.assert_close(by_hand[0], out.grad, rtol=1e-10, atol=1e-10)
