@@ -4,8 +4,17 @@ Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see 
 """
 
 from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from evaluation.enumeration import EveryTrajectory, enumerate_trajectories, trajectory_probability
 from evaluation.estimate import Estimate
-from evaluation.finite import InvalidProblem, NoConvergence
+from evaluation.exact import (
+    BestPolicy,
+    InvalidPolicy,
+    best_policy,
+    occupancy,
+    policy_from_occupancy,
+    policy_returns,
+)
+from evaluation.finite import FiniteProblem, InvalidProblem, NoConvergence, finite_problem
 from evaluation.hypervolume import hypervolume, hypervolume_contributions
 from evaluation.indicators import (
     additive_epsilon,
@@ -26,13 +35,18 @@ from evaluation.statistics import Comparison, bootstrap_interval, front_interval
 from evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
 
 __all__ = [
+    "BestPolicy",
     "Comparison",
     "Estimate",
+    "EveryTrajectory",
+    "FiniteProblem",
     "InvalidPoints",
+    "InvalidPolicy",
     "InvalidProblem",
     "InvalidWeights",
     "NoConvergence",
     "additive_epsilon",
+    "best_policy",
     "bootstrap_interval",
     "cardinality",
     "check_weights",
@@ -40,7 +54,9 @@ __all__ = [
     "convex_coverage",
     "convex_coverage_set",
     "crowding_distance",
+    "enumerate_trajectories",
     "expected_utility",
+    "finite_problem",
     "front_interval",
     "front_page",
     "hypervolume",
@@ -50,12 +66,16 @@ __all__ = [
     "interquartile_mean",
     "maximum_utility_loss",
     "nondominated",
+    "occupancy",
     "paired_comparison",
     "pareto_front",
     "plot_front",
     "plot_indicator",
+    "policy_from_occupancy",
+    "policy_returns",
     "simplex_energy",
     "simplex_lattice",
     "simplex_uniform",
     "sparsity",
+    "trajectory_probability",
 ]

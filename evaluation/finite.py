@@ -24,17 +24,17 @@ class NoConvergence(ValueError):
 
 @dataclass(frozen=True)
 class FiniteProblem:
-    """S states that can be reached, A actions, m objectives; checked and ready to be solved."""
+    """S states, A actions, m channels (objectives, and costs where a solver takes them); checked, ready to solve."""
 
     transition: sparse.csr_matrix  # [S * A, S] probability of the next state, rows in the order state, action
-    reward: Array  # [S, A, m] expected reward of acting
+    reward: Array  # [S, A, m] expected reward of acting; 0 in terminal states
     start: Array  # [S] probability of starting there
-    terminal: Mask  # [S] nothing is earned from here on
+    terminal: Mask  # [S] nothing is earned from here on; their rows of transition are empty
     discount: float
 
 
 def finite_problem(
-    transition: Any, reward: ArrayLike, start: int | ArrayLike, terminal: ArrayLike | None, discount: float
+    transition: Any, reward: ArrayLike, *, start: int | ArrayLike, discount: float, terminal: ArrayLike | None = None
 ) -> FiniteProblem:
     """Check arrays and make them a `FiniteProblem`.
 
@@ -56,20 +56,33 @@ def finite_problem(
         rewards = np.einsum("sat,satm->sam", flat, rewards)
     if not np.isfinite(rewards).all():
         raise InvalidProblem("reward holds a NaN or an infinity; every state and action needs a finite one")
-    begin = _start_distribution(start, states)
-    seen = _reachable(rows, begin > 0)
-    rows = rows[np.repeat(seen, actions)][:, seen]
-    return FiniteProblem(rows, rewards[seen], begin[seen], ends[seen], float(discount))
+    rewards = np.where(ends[:, None, None], 0.0, rewards)
+    return FiniteProblem(rows, rewards, _start_distribution(start, states), ends, float(discount))
 
 
-def _reachable(rows: sparse.csr_matrix, begin: Mask) -> Mask:
-    """States that some policy can visit: the others cost time and may never settle."""
-    actions = rows.shape[0] // rows.shape[1]
-    seen, count = begin, 0
-    while seen.sum() > count:
-        count = int(seen.sum())
-        seen = seen | (rows.T @ np.repeat(seen, actions).astype(np.float64) > 0)
-    return np.asarray(seen)
+def spread(edges: sparse.csr_matrix, begin: Mask) -> Mask:
+    """The marked nodes [n] and all that the non-zero entries [to, from] lead to from them."""
+    seen, fresh = begin.copy(), begin
+    while fresh.any():
+        fresh = (edges @ fresh.astype(np.float64) > 0) & ~seen
+        seen |= fresh
+    return seen
+
+
+def reachable_states(problem: FiniteProblem) -> Mask:
+    """States [S] that some policy can visit."""
+    from scipy import sparse
+
+    states, actions, _ = problem.reward.shape
+    any_action = sparse.kron(sparse.eye_array(states), np.ones((1, actions))) @ problem.transition
+    return spread(any_action.T.tocsr(), problem.start > 0)
+
+
+def reachable_problem(problem: FiniteProblem) -> FiniteProblem:
+    """The problem without the states that no policy can visit: they cost time and may never settle."""
+    seen = reachable_states(problem)
+    rows = problem.transition[np.repeat(seen, problem.reward.shape[1])][:, seen]
+    return FiniteProblem(rows, problem.reward[seen], problem.start[seen], problem.terminal[seen], problem.discount)
 
 
 def _sizes(reward: Array) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evaluation.checks import Array
-from evaluation.finite import FiniteProblem, NoConvergence, finite_problem
+from evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
 from evaluation.pareto import convex_coverage
 
 LARGEST_BATCH = 4_000_000  # numbers in one array of action values
@@ -33,7 +33,8 @@ def convex_coverage_set(
     Arguments and errors as in `evaluation.pareto_vi.pareto_front`; tolerance: largest gain that is ignored [return].
     Source: Cheng 1988, PhD thesis, University of British Columbia; Roijers, Whiteson, Oliehoek 2015, JAIR 52.
     """
-    problem = finite_problem(transition, reward, start, terminal, discount)
+    whole = finite_problem(transition, reward, start=start, terminal=terminal, discount=discount)
+    problem = reachable_problem(whole)
     found = np.empty((0, problem.reward.shape[2]))
     known: set[tuple[float, ...]] = set()
     corners = np.eye(problem.reward.shape[2])

@@ -63,6 +63,27 @@ def _fruit_tree(depth: int) -> Problem:
 
 
 @pytest.fixture(scope="session")
+def two_state() -> Problem:
+    """Two states, two actions, a reward and a cost that pull apart; meant for discount 0.9."""
+    transition = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.1, 0.9]]])
+    reward, cost = np.array([[0.0, 0.2], [0.5, 1.0]]), np.array([[0.0, 0.3], [0.2, 1.0]])
+    return {"transition": transition, "reward": np.stack([reward, cost], axis=2), "start": 0}
+
+
+@pytest.fixture(scope="session")
+def random_problem() -> Callable[..., Problem]:
+    def build(seed: int, states: int = 3, actions: int = 2, channels: int = 2) -> Problem:
+        generator = np.random.default_rng(seed)
+        return {
+            "transition": generator.dirichlet(np.ones(states), size=(states, actions)),
+            "reward": generator.normal(size=(states, actions, channels)),
+            "start": generator.dirichlet(np.ones(states)),
+        }
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def treasure() -> Problem:
     return _deep_sea_treasure(CONVEX)
 

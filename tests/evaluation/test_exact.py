@@ -1,0 +1,159 @@
+"""Exact returns against hand arithmetic, enumeration of trajectories and of policies, and published optima."""
+
+from itertools import product
+
+import gymnasium
+import numpy as np
+import pytest
+
+from evaluation import (
+    InvalidPoints,
+    InvalidPolicy,
+    NoConvergence,
+    best_policy,
+    enumerate_trajectories,
+    finite_problem,
+    occupancy,
+    policy_from_occupancy,
+    policy_returns,
+    trajectory_probability,
+)
+
+
+def random_policy(seed, *shape):
+    return np.random.default_rng(seed).dirichlet(np.ones(shape[-1]), size=shape[:-1])
+
+
+def ladder(discount):
+    """0 climbs to 1 with chance 1/2 (else stays), 1 to the terminal state 2; every step pays (1, state)."""
+    transition = np.zeros((3, 1, 3))
+    transition[0, 0, :2], transition[1, 0, 2], transition[2, 0, 2] = 0.5, 1.0, 1.0
+    reward = np.array([[[1.0, 0.0]], [[1.0, 1.0]], [[9.0, 9.0]]])  # what a terminal state would pay is not earned
+    return finite_problem(transition, reward, start=0, terminal=[False, False, True], discount=discount)
+
+
+def test_two_states_by_hand(two_state):
+    # Action 1 in state 0; in state 1 action 1 with 1/8.
+    # Chain: 0 -> (.2, .8), 1 -> 7/8 (.7, .3) + 1/8 (.1, .9) = (.625, .375).
+    # d0 = 1 + .9 (.2 d0 + .625 d1), d0 + d1 = 10: .82 d0 = 1 + .5625 (10 - d0), so d0 = 6.625 / 1.3825.
+    first = 6.625 / 1.3825
+    # Reward .2 in state 0 and .5 7/8 + 1/8 = .5625 in state 1; cost .3 and .2 7/8 + 1/8 = .3: 3 in all.
+    problem = finite_problem(**two_state, discount=0.9)
+    policy = [[0.0, 1.0], [0.875, 0.125]]
+    found = policy_returns(problem, policy)
+    np.testing.assert_allclose(found, [0.2 * first + 0.5625 * (10 - first), 3.0], rtol=1e-13)
+    np.testing.assert_allclose(found / 10, [0.388788, 0.3], atol=5e-7)
+    np.testing.assert_allclose(occupancy(problem, policy)[0], [0.0, first], rtol=1e-13)
+
+
+def test_an_episode_that_ends(two_state):
+    # Undiscounted: 2 visits to 0 on average, 1 to 1: (3, 1). Discount 1/2: d0 = 1 / (1 - 1/4) = 4/3, d1 = d0 / 4 = 1/3.
+    np.testing.assert_allclose(policy_returns(ladder(1.0), np.ones((3, 1))), [3.0, 1.0], rtol=1e-14)
+    np.testing.assert_allclose(policy_returns(ladder(0.5), np.ones((3, 1))), [5 / 3, 1 / 3], rtol=1e-14)
+    # Three steps: (1 + 1/2) + (1/2 + 1/4) + 0 + ...: at 0 with 1, 1/2, 1/4; at 1 with 0, 1/2, 1/4.
+    taken = occupancy(ladder(1.0), np.ones((3, 1)), horizon=3)[:, :, 0]
+    np.testing.assert_allclose(taken, [[1, 0, 0], [0.5, 0.5, 0], [0.25, 0.25, 0]], rtol=1e-14)
+    np.testing.assert_allclose(policy_returns(ladder(1.0), np.ones((3, 1)), average=True), 0.0, atol=1e-14)
+    with pytest.raises(NoConvergence, match="state 0 never ends"):
+        policy_returns(finite_problem(**two_state, discount=1.0), np.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.8])
+@pytest.mark.parametrize("by_step", [False, True])
+def test_a_horizon_by_enumeration_of_trajectories(random_problem, discount, by_step):
+    problem = finite_problem(**random_problem(1), discount=discount)
+    policy = random_policy(2, *((4, 3, 2) if by_step else (3, 2)))
+    every = enumerate_trajectories(problem, 4)
+    chance = trajectory_probability(problem, every, policy)
+    wanted = chance @ (every.rewards * discount ** np.arange(4)[:, None]).sum(axis=1)
+    np.testing.assert_allclose(policy_returns(problem, policy, horizon=4), wanted, atol=1e-13)
+
+
+def test_a_long_horizon_is_the_discounted_sum(random_problem):
+    problem, policy = finite_problem(**random_problem(3, states=5), discount=0.9), random_policy(4, 5, 2)
+    long = occupancy(problem, policy, horizon=400)  # 0.9^400 is 5e-19
+    np.testing.assert_allclose(occupancy(problem, policy), long.sum(axis=0), atol=1e-12)
+    np.testing.assert_allclose(long.sum(axis=(1, 2)), 0.9 ** np.arange(400), rtol=1e-12)
+    np.testing.assert_allclose(policy_from_occupancy(long[-1]), policy, atol=1e-12)
+    np.testing.assert_allclose(policy_from_occupancy([[0.0, 0.0], [0.0, -1e-9]]), 0.5)
+
+
+def test_average_reward_by_hand():
+    # Flip with chance 1/4 from 0 and 1/2 from 1: in the long run 2/3 and 1/3 of the time there.
+    flips = finite_problem(
+        np.array([[[0.75, 0.25]], [[0.5, 0.5]]]), np.array([[[3.0]], [[6.0]]]), start=1, discount=0.9
+    )
+    np.testing.assert_allclose(policy_returns(flips, np.ones((2, 1)), average=True), 4.0, rtol=1e-14)
+    # A cycle of two: half the time each, although the distribution of the state never settles.
+    cycle = finite_problem(np.eye(2)[::-1][:, None], np.array([[[1.0]], [[2.0]]]), start=0, discount=1.0)
+    np.testing.assert_allclose(policy_returns(cycle, np.ones((2, 1)), average=True), 1.5, rtol=1e-14)
+    # 0 goes to the cycle {1, 2} with 1/4, to the trap 3 with 1/4, else stays: each with 1/2. 4 is never seen.
+    fork = np.zeros((5, 1, 5))
+    fork[0, 0, [0, 1, 3]] = 0.5, 0.25, 0.25
+    fork[1, 0, 2] = fork[2, 0, 1] = fork[3, 0, 3] = fork[4, 0, 4] = 1.0
+    problem = finite_problem(fork, np.eye(5)[:, None], start=0, discount=1.0)
+    np.testing.assert_allclose(
+        policy_returns(problem, np.ones((5, 1)), average=True), [0, 0.25, 0.25, 0.5, 0], atol=1e-14
+    )
+
+
+def test_the_average_is_the_limit_of_the_discounted(random_problem):
+    arrays, policy = random_problem(5, states=4), random_policy(6, 4, 2)
+    average = policy_returns(finite_problem(**arrays, discount=0.0), policy, average=True)
+    near = policy_returns(finite_problem(**arrays, discount=1 - 1e-7), policy) * 1e-7
+    np.testing.assert_allclose(average, near, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_policy_by_enumeration(random_problem, seed):
+    problem, weights = finite_problem(**random_problem(seed), discount=0.85), np.array([0.7, -0.4])
+    every = [policy_returns(problem, np.eye(2)[list(choice)]) @ weights for choice in product(range(2), repeat=3)]
+    found = best_policy(problem, weights)
+    assert found.value == pytest.approx(max(every), abs=1e-12)
+    assert found.returns @ weights == pytest.approx(found.value, abs=1e-12)
+    assert problem.start @ found.values == pytest.approx(found.value, abs=1e-10)
+    np.testing.assert_allclose(found.policy, np.eye(2)[list(list(product(range(2), repeat=3))[int(np.argmax(every))])])
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.5])
+def test_the_best_policy_of_three_steps_by_enumeration(random_problem, discount):
+    problem = finite_problem(**random_problem(7, states=2), discount=discount)
+    every = [
+        policy_returns(problem, np.eye(2)[np.reshape(choice, (3, 2))], horizon=3)[0]
+        for choice in product(range(2), repeat=6)
+    ]
+    found = best_policy(problem, [1.0, 0.0], horizon=3)
+    assert found.value == pytest.approx(max(every), abs=1e-13) and found.returns[0] == pytest.approx(found.value)
+    assert found.values.shape == (3, 2) and problem.start @ found.values[0] == pytest.approx(max(every), abs=1e-13)
+
+
+@pytest.mark.parametrize(("map_name", "wanted"), [("8x8", 0.4146), ("4x4", 0.5420)])
+def test_the_slippery_lake(map_name, wanted):
+    table = gymnasium.make("FrozenLake-v1", map_name=map_name, is_slippery=True).unwrapped.P
+    states = len(table)
+    transition, reward = np.zeros((states, 4, states)), np.zeros((states, 4, 1))
+    over = np.zeros(states, dtype=bool)
+    for state, action in np.ndindex(states, 4):
+        for chance, after, paid, ended in table[state][action]:
+            transition[state, action, after] += chance
+            reward[state, action] += chance * paid
+            over[after] |= ended
+    found = best_policy(finite_problem(transition, reward, start=0, terminal=over, discount=0.99), [1.0])
+    assert found.value == pytest.approx(wanted, abs=5e-5)
+    assert found.values[0] == pytest.approx(found.value, abs=1e-9)
+
+
+def test_bad_input_is_refused(two_state):
+    problem = finite_problem(**two_state, discount=0.9)
+    with pytest.raises(InvalidPolicy, match=r"shape \(2,\); expected \(2, 2\)$"):
+        policy_returns(problem, [1.0, 0.0])
+    with pytest.raises(InvalidPolicy, match=r"expected \(2, 2\) or \(3, 2, 2\)"):
+        policy_returns(problem, np.full((4, 2, 2), 0.5), horizon=3)
+    with pytest.raises(InvalidPolicy, match=r"policy\[1\] is \[0.5, 0.6\]"):
+        policy_returns(problem, [[1.0, 0.0], [0.5, 0.6]])
+    with pytest.raises(InvalidPolicy, match=r"policy\[0\] is \[nan, 1.0\]"):
+        policy_returns(problem, [[np.nan, 1.0], [0.5, 0.5]])
+    with pytest.raises(InvalidPoints, match="weights"):
+        best_policy(problem, [1.0])
+    with pytest.raises(NoConvergence, match="after 50 sweeps"):
+        best_policy(finite_problem(**two_state, discount=1.0), [1.0, 0.0], max_sweeps=50)
