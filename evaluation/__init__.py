@@ -4,6 +4,7 @@ Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see 
 """
 
 from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from evaluation.derivatives import exact_gradient, exact_hessian_vector, exact_jacobian, torch_occupancy, torch_returns
 from evaluation.enumeration import EveryTrajectory, enumerate_trajectories, trajectory_probability
 from evaluation.estimate import Estimate
 from evaluation.exact import (
@@ -55,6 +56,9 @@ __all__ = [
     "convex_coverage_set",
     "crowding_distance",
     "enumerate_trajectories",
+    "exact_gradient",
+    "exact_hessian_vector",
+    "exact_jacobian",
     "expected_utility",
     "finite_problem",
     "front_interval",
@@ -77,5 +81,7 @@ __all__ = [
     "simplex_lattice",
     "simplex_uniform",
     "sparsity",
+    "torch_occupancy",
+    "torch_returns",
     "trajectory_probability",
 ]
