@@ -94,7 +94,7 @@ def _play(
         out, extra = model.outputs(actor, inputs)
         action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))
         observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))
-        channels = torch.cat([reward, cost], -1).unflatten(0, size)
+        channels = torch.cat([reward, cost], -1).double().unflatten(0, size)
         returns += torch.where(alive.unsqueeze(-1), factor * channels, 0.0)
         lengths += alive
         alive &= ~(terminated | truncated).unflatten(0, size)

@@ -69,9 +69,9 @@ class Discovery:
                 "choose an environment from `tradeoff envs`"
             )
         reference = self.config.reference_point
-        if reference is not None and len(reference) != m:
+        if reference is not None and (len(reference) != m or not np.isfinite(reference).all()):
             names = ", ".join(self.spec.objectives)
-            raise ValueError(f"reference_point has {len(reference)} numbers, give {m}, one for each of {names}")
+            raise ValueError(f"reference_point is {reference}; give {m} finite numbers, one for each of {names}")
 
     def make_env(self, num_envs: int, seed: int) -> VectorEnv:
         """Environments of this run's kind."""

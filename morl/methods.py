@@ -113,7 +113,8 @@ class CMORL(FrontConfig):
     """Two stages: a population over the simplex, then the archive's most isolated policies pushed along each objective.
 
     An extension maximises one objective while an interior-point barrier keeps every other one above a share of the
-    selected policy's return, so it can reach points that no weights reach. All extensions train as one population.
+    selected policy's return. The best policy inside the barrier may be one that no weights make best; where it is a
+    mixture, evaluation shows only its likeliest actions. All extensions train as one population.
     Source: Liu et al. 2025, arXiv:2410.02236.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from gymnasium import spaces
@@ -29,7 +29,10 @@ CART = LearnerConfig(
 BODY = LearnerConfig(gamma=0.99, anneal=True)
 """Continuous control."""
 
-SEA: dict[str, Any] = {"learner": SMALL, "policies": 16}
+SEA: dict[str, Any] = {"learner": replace(SMALL, environments=4), "policies": 24, "extension": 0.3}
+"""Many policies on few samples each: over 20 seeds, 24 policies x 4 copies found the whole front in 18 and nine of its
+ten points in the others, 16 policies x 16 copies in one of six.
+"""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "deep-sea-treasure-v0": SEA,

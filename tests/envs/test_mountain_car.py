@@ -89,7 +89,7 @@ def test_the_left_end_stops_the_car(left):
 @pytest.mark.parametrize("id", list(ENVIRONMENTS))
 def test_starts_are_uniform(id):
     # U(-0.6, -0.4): mean -0.5, variance 0.2^2 / 12, fourth central moment 0.2^4 / 80. Standard errors of the sample's
-    # mean and variance: sqrt(variance / n), sqrt((fourth - variance^2) / n). All ten |z| are below 1.5.
+    # mean and variance: sqrt(variance / n), sqrt((fourth - variance^2) / n). They are 0.2 and -1.7 here.
     n, variance = 20_000, 0.2**2 / 12
     env = make(id, n, seed=11)
     place, speed = env.state

@@ -86,7 +86,7 @@ def test_follows_the_original_with_shares_and_a_given_start():
 
 def test_inflow_is_normal():
     # N(40, 10): standard errors of the sample's mean and standard deviation are 10 / sqrt(n) and about 10 / sqrt(2 n).
-    # Level 0 releases nothing, so that the next level is the inflow. Both |z| are below 1.
+    # Level 0 releases nothing, so that the next level is the inflow. They are 1.7 and 0.8 here.
     n = 20_000
     env = make("water-reservoir-v0", n, seed=4)
     env.state = (torch.full_like(env.state[0], 100.0),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,10 @@ def test_one_reward_makes_no_front() -> None:
         Discovery(changed(TINY, env="CartPole-v1"))
 
 
-@pytest.mark.parametrize("reference", [(0.0,), (0.0, 0.0, 0.0)])
-def test_a_reference_point_of_another_length_is_refused(reference: tuple[float, ...]) -> None:
-    words = f"reference_point has {len(reference)} numbers, give 2, one for each of left, right"
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize("reference", [(0.0,), (0.0, 0.0, 0.0), (0.0, float("nan")), (-float("inf"), 0.0)])
+def test_a_reference_point_that_fits_no_objectives_is_refused(reference: tuple[float, ...]) -> None:
+    words = f"reference_point is {reference}; give 2 finite numbers, one for each of left, right"
+    with pytest.raises(ValueError, match=re.escape(words)):
         Discovery(changed(TINY, reference_point=reference))
 
 
