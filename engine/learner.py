@@ -1,4 +1,4 @@
-"""The one learner: collect, estimate, weigh, climb, remember. Every method is a choice of its parts."""
+"""Proximal policy optimisation and its kin: rollouts, vector critics, minibatches. See `engine.loop` for the loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
+from engine.actor_critic import ActorCritic
 from engine.estimators import RETURNS, Estimator, Plain
-from engine.guards import check_parameters
-from engine.normalisers import Moments, fresh_moments, scale_of, standard, update_moments
+from engine.loop import Loop
+from engine.normalisers import scale_of, standard, update_moments
+from engine.population import Population
+from engine.population import fresh_population as fresh_population
 from engine.returns import gae
 from engine.rollout import EpisodeReturns, Source
 from engine.scalarizers import Scalarizer
@@ -65,40 +67,10 @@ class LearnerConfig:
             )
 
 
-@dataclass
-class Population:
-    """What belongs to each of P policies, and travels with it into archives and files."""
+class Learner(Loop):
+    """Trains a population on rollouts, with critics: many small steps on minibatches of samples per turn."""
 
-    theta: Tensor  # [P, 2, D] actors and critics
-    observations: Moments  # of the observations [P, d]
-    returns: Moments  # of the critics' targets [P, m + k]
-
-    def __getitem__(self, index: Tensor | list[int]) -> Population:
-        """A copy of the chosen rows, in the order of the index (rows may repeat)."""
-        rows = (Moments(*(x[index].clone() for x in moments)) for moments in (self.observations, self.returns))
-        return Population(self.theta[index].clone(), *rows)
-
-    def __len__(self) -> int:
-        return len(self.theta)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain tensors."""
-        return {"theta": self.theta, "observations": tuple(self.observations), "returns": tuple(self.returns)}
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> Population:
-        """The inverse of `state_dict`."""
-        return Population(state["theta"], Moments(*state["observations"]), Moments(*state["returns"]))
-
-
-def fresh_population(model: ActorCritic, policies: int, generator: Generator) -> Population:
-    """P policies that have seen nothing."""
-    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
-    return Population(model.init(policies, generator).to(generator.device), *moments)
-
-
-class Learner:
-    """Trains a population. One call of `iterate` is one turn of the loop."""
+    source: Source
 
     def __init__(
         self,
@@ -116,30 +88,26 @@ class Learner:
         critic_update: Update | None = None,
     ) -> None:
         """discount: of the returns that the scalarizer reads. Without `critic_update`, `update` moves both networks."""
-        self.model, self.source, self.population, self.scalarizer = model, source, population, scalarizer
-        self.config, self.generator = config, generator
+        updates = [update or Adam(config.learning_rate)] + ([critic_update] if critic_update else [])
+        super().__init__(model, source, population, scalarizer, generator, updates)
+        self.config = config
         self.surrogate = surrogate or with_divergence(ppo_clip(config.clip), config.divergence)
-        self.estimator = estimator or Plain()
-        self.updates = [update or Adam(config.learning_rate)] + ([critic_update] if critic_update else [])
-        self.update_states = [u.init(part) for u, part in zip(self.updates, self._parts(population.theta), strict=True)]
+        self.estimator: Estimator = estimator or Plain()
         self.episodes = EpisodeReturns(discount)
 
-    def iterate(self, rate: float = 1.0) -> dict[str, Tensor]:
-        """One turn. rate: multiplies the learning rates. Returns what a logger may want, per policy."""
-        data = {role: self._collect(theta) for role, theta in self.estimator.plan(self.population.theta).items()}
-        counted = {RETURNS} if RETURNS in data else set(data)
-        returns = [self.episodes.update(batch, role in counted) for role, batch in data.items()][-1]
-        weights = self.scalarizer.weights(returns)
-        batches = self._normalised({role: self.prepare(batch, weights) for role, batch in data.items()})
-        objective = self._climb(batches, rate)
-        self.scalarizer.update(returns)
-        for trajectories in data.values():
-            self._remember(trajectories)
-        check_parameters(self.population.theta)
-        return {"returns": returns, "weights": weights, "objective": objective}
+    def _sample(self) -> dict[str, Trajectories]:
+        return {role: self._collect(theta) for role, theta in self.estimator.plan(self.population.theta).items()}
 
     def _collect(self, theta: Tensor) -> Trajectories:
         return self.source.collect(self.model, theta, self.population.observations, self.generator)
+
+    def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
+        counted = {RETURNS} if RETURNS in data else set(data)
+        return [self.episodes.update(batch, role in counted) for role, batch in data.items()][-1]
+
+    def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
+        batches = self._normalised({role: self.prepare(batch, weights) for role, batch in data.items()})
+        return self._climb(batches, rate)
 
     @torch.no_grad()
     def prepare(self, data: Trajectories, weights: Tensor) -> Batch:
@@ -181,9 +149,7 @@ class Learner:
         parts = {r: minibatches(b, config.epochs, config.minibatches, self.generator) for r, b in batches.items()}
         for step in zip(*parts.values(), strict=True):
             gradient = self.estimator.gradient(theta, dict(zip(parts, step, strict=True)), oracle)
-            gradient = clip_norm(gradient, config.max_norm)
-            for i, (part, slope) in enumerate(zip(self._parts(theta), self._parts(gradient), strict=True)):
-                self.updates[i].step(part, slope, self.update_states[i], rate)
+            self._step(clip_norm(gradient, config.max_norm), rate)
         return torch.stack(objectives).mean(0)
 
     def _oracle(self, objectives: list[Tensor]) -> Any:
@@ -196,29 +162,16 @@ class Learner:
 
         return oracle
 
-    def _parts(self, theta: Tensor) -> list[Tensor]:
-        """theta whole, or actors and critics apart where they move by different rules."""
-        return [theta] if len(self.updates) == 1 else [theta[:, : ACTOR + 1], theta[:, ACTOR + 1 :]]
-
-    def _remember(self, data: Trajectories) -> None:
+    def _remember(self, data: dict[str, Trajectories]) -> None:
         if self.config.normalise and not self.model.features.one_hot:
-            self.population.observations = update_moments(self.population.observations, data.observation)
+            for batch in data.values():
+                self.population.observations = update_moments(self.population.observations, batch.observation)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next `iterate` depends on, the generator aside (the run owns it)."""
-        return {
-            "population": self.population.state_dict(),
-            "updates": self.update_states,
-            "episodes": self.episodes.carry,
-            "source": self.source.state_dict(),
-            "scalarizer": self.scalarizer.state_dict(),
-            "estimator": self.estimator.state_dict(),
-        }
+        """See Loop.state_dict."""
+        return super().state_dict() | {"episodes": self.episodes.carry}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly from `state_dict`'s answer."""
-        self.population = Population.from_state(state["population"])
-        self.update_states, self.episodes.carry = state["updates"], state["episodes"]
-        self.source.load_state_dict(state["source"])
-        self.scalarizer.load_state_dict(state["scalarizer"])
-        self.estimator.load_state_dict(state["estimator"])
+        """See Loop.load_state_dict."""
+        super().load_state_dict(state)
+        self.episodes.carry = state["episodes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
@@ -9,10 +10,10 @@ from torch import Generator, Tensor
 
 from engine.actor_critic import ActorCritic
 from engine.guards import check_finite
-from engine.normalisers import Moments, standard
+from engine.normalisers import Moments, Standard, standard
 from engine.returns import accrued
 from engine.trajectories import Trajectories, fold
-from envs.protocol import VectorEnv
+from envs.protocol import Step, VectorEnv
 
 
 class Source(Protocol):
@@ -31,6 +32,47 @@ class Source(Protocol):
         ...
 
 
+def play(
+    env: VectorEnv,
+    model: ActorCritic,
+    theta: Tensor,
+    by: Standard,
+    observation: Tensor,
+    start: Tensor,
+    noises: Iterable[Tensor],
+    steps: list[Step],
+) -> tuple[Trajectories, Tensor]:
+    """Act with the policies theta [P, 2, D] from observation [P, B, d] on, once per noise; answer the record and what
+    is seen next.
+
+    start: [P, B] bool, whether an episode begins here. steps: empty, filled meanwhile, so that `noises` can look at it.
+    Raises NumericalTrouble when an action, a reward or a cost is not finite.
+    """
+    head, actor, size = model.head, model.actor(theta), tuple(observation.shape[:2])
+    context = observation.new_zeros(*size, 0)
+    watched, acted = [observation], []
+    for noise in noises:
+        out, extra = model.outputs(actor, model.inputs(watched[-1], by, context))
+        acted.append(head.sample(out, extra, noise))
+        steps.append(env.step(head.to_env(acted[-1].flatten(0, 1))))
+        watched.append(steps[-1].observation.unflatten(0, size))
+    *columns, final = (torch.stack(x).unflatten(1, size) for x in zip(*(step[1:] for step in steps), strict=True))
+    reward, cost, terminated, truncated = columns
+    start = torch.cat([start.unsqueeze(0), (terminated | truncated)[:-1]])
+    seen, action = torch.stack(watched[:-1]), torch.stack(acted)
+    contexts = context.expand(len(steps), *context.shape)
+    inputs = fold(model.inputs(seen, by, contexts))
+    log_prob = model.log_prob(theta, inputs, fold(action))
+    log_prob = log_prob.unflatten(1, (len(steps), -1)).movedim(1, 0)
+    data = Trajectories(
+        seen, action, log_prob, reward.float(), cost.float(), terminated, truncated, final, start, contexts
+    )
+    check_finite("action", data.action, ())
+    check_finite("reward", data.reward, env.spec.objectives)
+    check_finite("cost", data.cost, env.spec.costs)
+    return data, watched[-1]
+
+
 class Rollout:
     """Steps a population in its environments, `steps` at a time; episodes go on from one call to the next."""
 
@@ -46,32 +88,11 @@ class Rollout:
 
     @torch.no_grad()
     def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
-        """See Source.collect. Raises NumericalTrouble when a reward or a cost is not finite."""
-        head, actor, by = model.head, model.actor(theta), standard(moments)
-        size = tuple(self.observation.shape[:2])
-        context = self.observation.new_zeros(*size, 0)
-        watched, acted, steps = [self.observation], [], []
-        for noise in head.noise((self.steps, *size), generator).unbind(0):
-            out, extra = model.outputs(actor, model.inputs(watched[-1], by, context))
-            acted.append(head.sample(out, extra, noise))
-            steps.append(self.env.step(head.to_env(acted[-1].flatten(0, 1))))
-            watched.append(self._per_policy(steps[-1].observation))
-        *columns, final = (torch.stack(x).unflatten(1, size) for x in zip(*(step[1:] for step in steps), strict=True))
-        reward, cost, terminated, truncated = columns
-        ended = terminated | truncated
-        start = torch.cat([self.start.unsqueeze(0), ended[:-1]])
-        seen, action = torch.stack(watched[:-1]), torch.stack(acted)
-        self.observation, self.start = watched[-1], ended[-1]
-        contexts = context.expand(self.steps, *context.shape)
-        inputs = fold(model.inputs(seen, by, contexts))
-        log_prob = model.log_prob(theta, inputs, fold(action))
-        log_prob = log_prob.unflatten(1, (self.steps, -1)).movedim(1, 0)
-        data = Trajectories(
-            seen, action, log_prob, reward.float(), cost.float(), terminated, truncated, final, start, contexts
-        )
-        check_finite("action", data.action, ())
-        check_finite("reward", data.reward, self.env.spec.objectives)
-        check_finite("cost", data.cost, self.env.spec.costs)
+        """See Source.collect. Raises NumericalTrouble when an action, a reward or a cost is not finite."""
+        by, size = standard(moments), tuple(self.observation.shape[:2])
+        noises = model.head.noise((self.steps, *size), generator).unbind(0)
+        data, self.observation = play(self.env, model, theta, by, self.observation, self.start, noises, [])
+        self.start = data.ended[-1]
         return data
 
     def _per_policy(self, x: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""Whole trajectories: returns, importance weights and the coefficients of policy gradients, as pure functions.
+
+Shapes: T steps of the longest episode, P policies, B trajectories each, c channels. A gradient is a mean over
+trajectories of sum_t coefficient_t * score_t; everything here is about coefficients [T, P, B], `engine.scores` about
+scores.
+Notation: omega_h = prod_{k <= h} pi_e(a_k|s_k) / pi_b(a_k|s_k) weighs what the behaviour b did as if e had acted.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.trajectories import fold
+from envs.errors import NumericalTrouble
+
+Baseline = Literal["none", "mean", "optimal"]
+
+
+class Episodes(NamedTuple):
+    """Whole trajectories ready for gradients."""
+
+    inputs: Tensor  # [P, T * B, i] what the networks saw
+    action: Tensor  # [P, T * B, c]
+    log_prob: Tensor  # [T, P, B] of the policy that acted [nats]
+    paid: Tensor  # [T, P, B, c] channels discounted to the episode's first step, zero after its end
+    alive: Tensor  # [T, P, B] bool, false after the end
+
+
+def unfold(x: Tensor, steps: int) -> Tensor:
+    """[P, T * B, ...] -> [T, P, B, ...], the inverse of `fold`."""
+    return x.unflatten(1, (steps, -1)).movedim(1, 0)
+
+
+def alive_steps(ended: Tensor) -> Tensor:
+    """The steps [T, ...] of the first episode of each column, its last step included; ended: [T, ...] bool."""
+    return ended.long().cumsum(0) - ended.long() == 0
+
+
+def discounted(channels: Tensor, alive: Tensor, discount: float) -> Tensor:
+    """Channels [T, P, B, c] in units of the first step, zero where not alive [T, P, B]."""
+    clock = torch.arange(len(channels), dtype=channels.dtype, device=channels.device)
+    return torch.where(alive.unsqueeze(-1), channels, 0.0) * (discount**clock).view(-1, 1, 1, 1)
+
+
+def importance_weights(log_ratio: Tensor, alive: Tensor, whole: bool = False) -> Tensor:
+    """omega [T, P, B] from log pi_e - log pi_b [T, P, B]; after the end of an episode it stays what it was.
+
+    whole: every step gets the weight of its whole trajectory. Both are unbiased where a coefficient looks ahead only;
+    the weight per step varies less. Nothing is clipped, which would bias: keep the two policies close instead.
+    Raises: NumericalTrouble when a weight is not finite.
+    """
+    logs = torch.where(alive, log_ratio, 0.0).double().cumsum(0)
+    weights = (logs[-1:].expand_as(logs) if whole else logs).exp().to(log_ratio.dtype)
+    if not torch.isfinite(weights).all():
+        raise NumericalTrouble(
+            f"an importance weight over {len(logs)} steps has the logarithm {logs.nan_to_num(torch.inf).max():.4g}: "
+            "the policies before and after a step differ too much; take shorter steps (radius, learning rate), more "
+            "frequent checkpoints or a shorter horizon, and resume from the last checkpoint"
+        )
+    return weights
+
+
+def effective_sample_size(weights: Tensor) -> Tensor:
+    """(sum of weights)^2 / sum of squares [P], out of B equally useful trajectories; weights [P, B]."""
+    return weights.sum(-1).square() / weights.square().sum(-1)
+
+
+def returns(paid: Tensor, weights: Tensor | None = None) -> Tensor:
+    """J of each trajectory [P, B, c], or J_omega with weights [T, P, B]; paid [T, P, B, c]."""
+    return paid.sum(0) if weights is None else torch.einsum("tpbc,tpb->pbc", paid, weights)
+
+
+def mixed(paid: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum [T, P, B] of the channels [T, P, B, c] with weights [P, c]: the shadow reward."""
+    return torch.einsum("tpbc,pc->tpb", paid, weights)
+
+
+def coefficients(
+    reward: Tensor,
+    alive: Tensor,
+    weights: Tensor | None = None,
+    *,
+    causal: bool = True,
+    baseline: Baseline = "none",
+    squares: Tensor | None = None,
+) -> Tensor:
+    """Coefficient of every score [T, P, B]: what is paid from the step on (GPOMDP), or in all (REINFORCE, not causal).
+
+    Args:
+        reward: [T, P, B] discounted and zero after the end; one channel or a mixture.
+        alive: [T, P, B].
+        weights: [T, P, B] omega where another policy acted. REINFORCE is unbiased with whole-trajectory weights only.
+        baseline: subtracts what the other trajectories of the batch (never the own one: that would bias) were paid
+            from this step on: their mean, or the level that minimises the sum over steps of E[|score|^2 (.)^2].
+            Both are linear in the reward, so the baseline of a mixture is the mixture of the channels' baselines.
+        squares: [T, P, B] squared norms of the scores, for the optimal baseline.
+    """
+    earned = reward if weights is None else reward * weights
+    ahead = earned.flip(0).cumsum(0).flip(0) if causal else earned.sum(0).expand_as(earned)
+    if baseline != "none":
+        level = torch.ones_like(reward) if weights is None else weights
+        mass = alive.to(reward.dtype)
+        if baseline == "optimal":
+            if squares is None:
+                raise ValueError("the optimal baseline needs the squared norms of the scores")
+            mass = mass * squares
+        ahead = ahead - level * others_level(ahead, level, mass)
+    return torch.where(alive, ahead, 0.0)
+
+
+def others_level(ahead: Tensor, level: Tensor, mass: Tensor) -> Tensor:
+    """The b of each trajectory that minimises sum mass (ahead - level b)^2 over the others of its batch [T, P, B].
+
+    Zero where no other trajectory is left.
+    """
+    above, below = mass * level * ahead, mass * level.square()
+    above, rest = (x.sum(-1, keepdim=True) - x for x in (above, below))
+    known = rest > 1e-9 * below.amax(-1, keepdim=True)
+    return torch.where(known, above / torch.where(known, rest, 1.0), 0.0)
+
+
+def flat(coefficient: Tensor) -> Tensor:
+    """Coefficients [T, P, B] of a mean over trajectories as coefficients [P, T * B] of a sum over samples."""
+    return fold(coefficient) / coefficient.shape[-1]

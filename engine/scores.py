@@ -1,0 +1,139 @@
+"""Scores of stacked policies over whole batches: sums (also per trajectory, per channel), squares, second derivatives.
+
+score = gradient of log pi(a|s) with respect to theta. Gradients come as [P, 2, D] like theta, zero for the critics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from engine.actor_critic import ACTOR, ActorCritic
+from engine.episodes import Episodes, flat, unfold
+from engine.networks import Layers
+from engine.trajectories import fold
+
+Pull = Callable[[Tensor], Tensor]
+"""coefficient [T, P, B] -> mean over trajectories of sum_t coefficient * score [P, 2, D]."""
+
+LARGEST_CHUNK = 2**24  # numbers in the largest intermediate of `channel_gradients`
+
+
+@torch.no_grad()
+def linearise(model: ActorCritic, theta: Tensor, episodes: Episodes) -> tuple[Tensor, Pull]:
+    """Log-probabilities [T, P, B] under theta, and weighted sums of scores: one forward pass, a backward per pull."""
+    layers = model.actor(theta)
+    tape = model.network.forward(layers, episodes.inputs)
+    head = tape[-1][..., : model.head.outputs], layers.extra.unsqueeze(1)
+    log_prob, pull = model.head.linearise(*head, episodes.action)
+
+    @torch.no_grad()
+    def weighted(coefficient: Tensor) -> Tensor:
+        d_out = torch.zeros_like(tape[-1])
+        d_out[..., : model.head.outputs], d_extra = pull(flat(coefficient))
+        return _with_critics(model.network.backward(layers, tape, d_out, d_extra), theta)
+
+    return unfold(log_prob, len(episodes.alive)), weighted
+
+
+def _with_critics(actor: Tensor, theta: Tensor) -> Tensor:
+    gradient = torch.zeros_like(theta)
+    gradient[:, ACTOR] = actor
+    return gradient
+
+
+@torch.no_grad()
+def log_probs(model: ActorCritic, theta: Tensor, episodes: Episodes) -> Tensor:
+    """Log-probabilities [T, P, B] of the actions under theta."""
+    return unfold(model.log_prob(theta, episodes.inputs, episodes.action), len(episodes.alive))
+
+
+def slopes(model: ActorCritic, theta: Tensor, direction: Tensor, episodes: Episodes) -> Tensor:
+    """<score, direction> of every step [T, P, B], zero after the end; direction [P, 2, D]."""
+    return curvature(model, theta, direction, episodes, torch.zeros_like(episodes.log_prob))[1]
+
+
+def curvature(
+    model: ActorCritic, theta: Tensor, direction: Tensor, episodes: Episodes, coefficient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean over trajectories of sum_t coefficient * Hessian(log pi) direction [P, 2, D], and the `slopes`.
+
+    The gradient is linear in the coefficients, so one double backward pass gives both.
+    """
+    with torch.enable_grad():
+        at, by = theta.detach().requires_grad_(), flat(coefficient).requires_grad_()
+        log_prob = model.log_prob(at, episodes.inputs, episodes.action)
+        (gradient,) = torch.autograd.grad((by * log_prob).sum(), at, create_graph=True)
+        product, slope = torch.autograd.grad((gradient * direction).sum(), (at, by), allow_unused=True)
+    product = torch.zeros_like(theta) if product is None else product
+    return product, torch.where(episodes.alive, unfold(slope, len(episodes.alive)), 0.0)
+
+
+@torch.no_grad()
+def squared_norms(model: ActorCritic, theta: Tensor, episodes: Episodes) -> Tensor:
+    """|score|^2 of every step [T, P, B], from the outer-product form of a layer's gradient: no score is ever built."""
+    tape, deltas, extra = _rows(model, theta, episodes)
+    total = extra.square().sum(-1)
+    for x, delta in zip(tape, deltas, strict=True):
+        total = total + (x.square().sum(-1) + 1) * delta.square().sum(-1)
+    return unfold(total, len(episodes.alive))
+
+
+@torch.no_grad()
+def channel_gradients(model: ActorCritic, theta: Tensor, episodes: Episodes, coefficient: Tensor) -> Tensor:
+    """Policy gradient of every channel [P, c, D]; coefficient [T, P, B, c].
+
+    One forward and one backward pass; weights are then summed for all channels in one product per layer and chunk of
+    samples. Costs c times the memory of a gradient, and c times the arithmetic of its last products.
+    """
+    tape, deltas, extra = _rows(model, theta, episodes)
+    by = fold(coefficient) / coefficient.shape[2]
+    channels, width = by.shape[-1], max(model.network.sizes[1:])
+    found = theta.new_zeros(len(theta), channels, model.network.parameters)
+    into = model.network.layers(found.flatten(0, 1))
+    chunk = max(1, LARGEST_CHUNK // (len(theta) * channels * width))
+    for x, delta, weight, bias in zip(tape, deltas, into.weights, into.biases, strict=True):
+        for xs, ds, cs in zip(x.split(chunk, 1), delta.split(chunk, 1), by.split(chunk, 1), strict=True):
+            scaled = (cs.unsqueeze(-1) * ds.unsqueeze(-2)).flatten(2)  # [P, n, c * o]
+            weight += (xs.mT @ scaled).unflatten(-1, (channels, -1)).transpose(1, 2).flatten(0, 1)
+            bias += scaled.sum(1).view_as(bias)
+    into.extra.add_((by.mT @ extra).flatten(0, 1))
+    return found
+
+
+@torch.no_grad()
+def trajectory_gradients(model: ActorCritic, theta: Tensor, episodes: Episodes, coefficient: Tensor) -> Tensor:
+    """sum_t coefficient * score of every trajectory [P, B, D]: each trajectory becomes a network of the stack.
+
+    Takes B times the memory of a gradient: for diagnostics.
+    """
+    steps, policies, count = coefficient.shape
+    apart = lambda x: x.unflatten(1, (steps, -1)).transpose(1, 2).flatten(0, 1)  # noqa: E731  [P, T * B] -> [P * B, T]
+    single = Episodes(
+        apart(episodes.inputs), apart(episodes.action),
+        *(x.flatten(1, 2).unsqueeze(2) for x in (episodes.log_prob, episodes.paid, episodes.alive)),
+    )  # fmt: skip
+    _, pull = linearise(model, theta.repeat_interleave(count, 0), single)
+    return pull(coefficient.flatten(1, 2).unsqueeze(2))[:, ACTOR].unflatten(0, (policies, count))
+
+
+def _rows(model: ActorCritic, theta: Tensor, episodes: Episodes) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Inputs of each layer [P, n, i], gradients of log pi as to its outputs [P, n, o], and to the extras [P, n, E]."""
+    layers = model.actor(theta)
+    tape = model.network.forward(layers, episodes.inputs)
+    out, (policies, n) = torch.zeros_like(tape[-1]), tape[-1].shape[:2]
+    alone = tape[-1][..., : model.head.outputs].flatten(0, 1).unsqueeze(1)  # each sample as a policy of its own,
+    free = layers.extra.repeat_interleave(n, 0).unsqueeze(1)  # so that the extras' gradients stay apart
+    _, pull = model.head.linearise(alone, free, episodes.action.flatten(0, 1).unsqueeze(1))
+    d_out, d_extra = pull(alone.new_ones(policies * n, 1))
+    out[..., : model.head.outputs] = d_out.view(policies, n, -1)
+    return tape[:-1], _deltas(layers, tape, out), d_extra.view(policies, n, -1)
+
+
+def _deltas(layers: Layers, tape: list[Tensor], out: Tensor) -> list[Tensor]:
+    found = [out]
+    for i in reversed(range(1, len(layers.weights))):
+        found.insert(0, torch.ops.aten.tanh_backward(found[0] @ layers.weights[i].mT, tape[i]))
+    return found
