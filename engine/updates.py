@@ -7,12 +7,12 @@ per policy, over its G * D numbers. `step` moves theta in place; state is tensor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-State = dict[str, Tensor]
+State = dict[str, Any]  # tensors, or states in turn
 TINY = 1e-6  # keeps a zero gradient from being divided by zero
 
 
@@ -110,3 +110,51 @@ class Adam:
         )  # fmt: skip
         if dense is not theta:
             theta.copy_(dense)
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """Another update whose step at turn t = 0, 1, ... is multiplied by (2 / (t + 2))^power."""
+
+    update: Update
+    power: float
+
+    def init(self, theta: Tensor) -> State:
+        """The update's own state, and the number of steps."""
+        return {"inner": self.update.init(theta), "steps": 0}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        self.update.step(theta, gradient, state["inner"], rate * (2 / (state["steps"] + 2)) ** self.power)
+        state["steps"] += 1
+
+
+@dataclass(frozen=True)
+class Polyak:
+    """theta + g * min((target - value) / (scale |g|^2), largest); no step where the target is not above the value.
+
+    `value` [P] in the state is the estimate of what is climbed, written there before every step. The target is the
+    known optimum, or else the best value that a policy's twin has shown (policies 2 i and 2 i + 1 are twins), plus
+    `margin`. Without a margin the better of two twins waits until the other one has overtaken it.
+    Source: Li et al. 2024, arXiv:2404.07525; the margin is the target level of Nedic and Bertsekas 2001.
+    """
+
+    largest: float  # gamma_b: longest multiple of the gradient
+    scale: float = 1.0  # c; noise makes |g|^2 too large, a smaller c makes up for it
+    optimum: float | None = None  # None: unknown, twins estimate it
+    margin: float = 0.0  # added to what the twin has shown [unit of the value]
+
+    def init(self, theta: Tensor) -> State:
+        """The value, and the best one so far. Raises ValueError when twins are wanted and a policy has none."""
+        if self.optimum is None and len(theta) % 2:
+            raise ValueError(f"{len(theta)} policies do not make pairs; give an even number, or the optimum")
+        return {name: theta.new_full((len(theta),), -torch.inf) for name in ("value", "best")}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        value = state["value"]
+        state["best"] = torch.maximum(state["best"], value)
+        twins = state["best"].view(-1, 2).flip(1).flatten() + self.margin if self.optimum is None else self.optimum
+        gap = (twins - value).clamp(min=0.0).view(-1, 1, 1)
+        step = (gap / (self.scale * norms(gradient).square()).clamp_min(TINY**2)).clamp_(max=self.largest)
+        theta.add_(gradient * step, alpha=rate)
