@@ -95,7 +95,7 @@ def test_known_fronts_have_their_published_values():
 
 @pytest.mark.slow
 def test_c_morl_finds_the_whole_front_of_deep_sea_treasure():
-    """Nine seeds of ten find all ten points, the others nine: two whole fronts of three is what chance may take away.
+    """Of 20 seeds, 19 found all ten points and one found nine: one front of three is left to chance.
 
     Broken credit assignment finds three or four points.
     """
