@@ -4,6 +4,7 @@ Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see 
 """
 
 from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from evaluation.constrained import ConstrainedOptimum, InfeasibleLimits, Limit, constrained_front, constrained_optimum
 from evaluation.derivatives import exact_gradient, exact_hessian_vector, exact_jacobian, torch_occupancy, torch_returns
 from evaluation.enumeration import EveryTrajectory, enumerate_trajectories, trajectory_probability
 from evaluation.estimate import Estimate
@@ -16,6 +17,7 @@ from evaluation.exact import (
     policy_returns,
 )
 from evaluation.finite import FiniteProblem, InvalidProblem, NoConvergence, finite_problem
+from evaluation.flows import NoStationaryOptimum
 from evaluation.hypervolume import hypervolume, hypervolume_contributions
 from evaluation.indicators import (
     additive_epsilon,
@@ -38,20 +40,26 @@ from evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
 __all__ = [
     "BestPolicy",
     "Comparison",
+    "ConstrainedOptimum",
     "Estimate",
     "EveryTrajectory",
     "FiniteProblem",
+    "InfeasibleLimits",
     "InvalidPoints",
     "InvalidPolicy",
     "InvalidProblem",
     "InvalidWeights",
+    "Limit",
     "NoConvergence",
+    "NoStationaryOptimum",
     "additive_epsilon",
     "best_policy",
     "bootstrap_interval",
     "cardinality",
     "check_weights",
     "conditioned_utility",
+    "constrained_front",
+    "constrained_optimum",
     "convex_coverage",
     "convex_coverage_set",
     "crowding_distance",

@@ -107,7 +107,7 @@ def exact_hessian_vector(
     horizon: int | None = None,
     average: bool = False,
 ) -> Array:
-    """Exact product of the objective's Hessian in theta with a vector of its shape; arguments as in `exact_gradient`."""
+    """Exact product of the Hessian in theta with a vector of theta's shape; arguments as in `exact_gradient`."""
     import torch
 
     given, slope = _slope(problem, theta, objective, policy, horizon, average)

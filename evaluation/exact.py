@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from evaluation.checks import Array, Mask, as_vector
 from evaluation.finite import FiniteProblem, NoConvergence, spread
@@ -188,7 +188,7 @@ def refuse_endless(problem: FiniteProblem, chain: sparse.csr_matrix, seen: Mask 
         )
 
 
-def recurrent_classes(chain: sparse.csr_matrix) -> list[Array]:
+def recurrent_classes(chain: sparse.csr_matrix) -> list[NDArray[np.int64]]:
     """Sets of states that are never left and in which every state leads to every other, as arrays of indices."""
     from scipy.sparse.csgraph import connected_components
 
@@ -219,4 +219,4 @@ def _stationary(chain: Array) -> Array:
     size = len(chain)
     if size == 1:
         return np.ones(1)
-    return np.linalg.solve((np.eye(size) - chain + 1.0).T, np.ones(size))
+    return np.asarray(np.linalg.solve((np.eye(size) - chain + 1.0).T, np.ones(size)))

@@ -1,0 +1,241 @@
+"""Linear programs over occupancies against known optima, grids of policies, value iteration and slackness."""
+
+import time
+from itertools import product
+
+import numpy as np
+import pytest
+
+from evaluation import (
+    InfeasibleLimits,
+    Limit,
+    NoConvergence,
+    NoStationaryOptimum,
+    best_policy,
+    constrained_front,
+    constrained_optimum,
+    finite_problem,
+    policy_returns,
+)
+from evaluation.flows import flows, least_cost
+
+
+@pytest.fixture
+def switch():
+    """Reward for staying in 0, usage for going to 1 and staying there, neither for coming back."""
+    transition, reward = np.zeros((2, 2, 2)), np.zeros((2, 2, 2))
+    for state, action in np.ndindex(2, 2):
+        transition[state, action, state ^ action] = 1.0
+    reward[0, 0, 0] = reward[0, 1, 1] = reward[1, 0, 1] = 1.0
+    return {"transition": transition, "reward": reward, "start": 0}
+
+
+def corridor(size, slip=0.1):
+    """Grid with a goal in the far corner, 1 per step lost; two costs, by cell, that ask for other ways."""
+    states = size * size
+    rough = np.random.default_rng(0).random((2, size, size)) ** 4
+    transition, reward = np.zeros((states, 4, states)), np.zeros((states, 4, 3))
+    for row, column in np.ndindex(size, size):
+        here = row * size + column
+        for action, (down, right) in enumerate([(-1, 0), (1, 0), (0, -1), (0, 1)]):
+            there = min(max(row + down, 0), size - 1) * size + min(max(column + right, 0), size - 1)
+            transition[here, action, there] += 1.0 - slip
+            transition[here, action, here] += slip
+        reward[here, :, 0] = -1.0
+        reward[here, :, 1:] = rough[:, row, column]
+    return {"transition": transition, "reward": reward, "start": 0, "terminal": np.arange(states) == states - 1}
+
+
+def half_way(problem):
+    """Limits half-way between the costs of the fastest policy and of the most careful one: they can be kept."""
+    fast, careful = best_policy(problem, [1, -1e-4, -1e-4]), best_policy(problem, [1e-3, -1, -1])
+    return [Limit(channel, (fast.returns[channel] + careful.returns[channel]) / 2) for channel in (1, 2)]
+
+
+def check_optimality(problem, weights, limits, found, **criterion):
+    """Feasible, slack or priced, and no policy is better at these prices: together, optimal."""
+    signs = np.array([1.0 if limit.side == "<=" else -1.0 for limit in limits])
+    channels, bounds = [limit.channel for limit in limits], np.array([limit.bound for limit in limits])
+    excess = signs * (found.returns[channels] - bounds)
+    assert (excess <= 1e-8).all() and (found.multipliers >= 0).all()
+    np.testing.assert_allclose(found.multipliers * excess, 0.0, atol=1e-7)
+    priced = np.array(weights, dtype=float)
+    np.subtract.at(priced, channels, signs * found.multipliers)
+    best = best_policy(problem, priced, **criterion).value + signs * found.multipliers @ bounds
+    assert found.value == pytest.approx(best, abs=1e-7)
+    np.testing.assert_allclose(policy_returns(problem, found.policy, **criterion), found.returns, atol=1e-12)
+
+
+def test_two_states(two_state):
+    # Published values are per step: a tenth of the discounted sums at discount 0.9.
+    problem = finite_problem(**two_state, discount=0.9)
+    found = constrained_optimum(problem, [1, 0], [Limit(1, 3.0)])
+    assert found.value / 10 == pytest.approx(0.388788, abs=5e-7)
+    np.testing.assert_allclose(found.multipliers, [0.801989], atol=5e-7)
+    np.testing.assert_allclose(found.policy, [[0, 1], [0.875, 0.125]], atol=1e-9)
+    np.testing.assert_array_equal(found.randomised, [False, True])
+    assert found.stochastic
+    check_optimality(problem, [1, 0], [Limit(1, 3.0)], found)
+    free = constrained_optimum(problem, [1, 0], [])
+    np.testing.assert_allclose(free.returns / 10, [0.83297, 0.85385], atol=5e-6)
+    assert not free.stochastic and free.multipliers.shape == (0,)
+    loose = constrained_optimum(problem, [1, 0], [(1, 9.0)])
+    assert loose.value == pytest.approx(free.value) and loose.multipliers[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_reward_that_is_its_own_cost():
+    # One state, action 1 pays 1 and costs 1: within a cost of half the time the value is half, and each unit buys one.
+    reward = np.array([[[0.0, 0.0], [1.0, 1.0]]])
+    problem = finite_problem(np.ones((1, 2, 1)), reward, start=0, discount=0.9)
+    found = constrained_optimum(problem, [1, 0], [Limit(1, 5.0)])
+    np.testing.assert_allclose([found.value / 10, found.multipliers[0], found.policy[0, 1]], [0.5, 1.0, 0.5], atol=1e-9)
+    found = constrained_optimum(problem, [1, 0], [Limit(1, 0.5)], average=True)
+    np.testing.assert_allclose([found.value, found.multipliers[0], found.policy[0, 1]], [0.5, 1.0, 0.5], atol=1e-9)
+
+
+def test_reward_and_usage_that_exclude_each_other(switch):
+    # Every step pays a reward or a usage or neither: with half the usage at most half the reward, price 1.
+    problem = finite_problem(**switch, discount=0.9)
+    found = constrained_optimum(problem, [1, 0], [Limit(1, 5.0, ">=")])
+    np.testing.assert_allclose([found.value / 10, found.multipliers[0]], [0.5, 1.0], atol=1e-9)
+    assert found.stochastic
+    for choice in product(range(2), repeat=2):  # no deterministic policy keeps the limit and earns anything
+        reward, usage = policy_returns(problem, np.eye(2)[list(choice)])
+        assert usage < 5.0 - 1e-9 or reward < 1e-9 or reward < 5.0
+    by_step = finite_problem(**switch, discount=1.0)
+    found = constrained_optimum(by_step, [1, 0], [Limit(1, 5.0, ">=")], horizon=10)
+    np.testing.assert_allclose([found.value, found.multipliers[0]], [5.0, 1.0], atol=1e-9)
+    check_optimality(by_step, [1, 0], [Limit(1, 5.0, ">=")], found, horizon=10)
+    found = constrained_optimum(by_step, [1, 0], [Limit(1, 4.5, ">=")], horizon=10)
+    assert found.policy.shape == (10, 2, 2) and found.value == pytest.approx(5.5) and found.stochastic
+    # In the long run only staying forever loses nothing, and who stays with chance 1/2 cannot be stationary.
+    with pytest.raises(NoStationaryOptimum, match="draw one of the policies at the start"):
+        constrained_optimum(problem, [1, 0], [Limit(1, 0.5, ">=")], average=True)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_a_grid_of_all_stationary_policies(random_problem, seed, average):
+    arrays = random_problem(seed, states=2, channels=3)
+    problem = finite_problem(**arrays, discount=0.8)
+    fine = np.linspace(0.0, 1.0, 301)
+    first = np.stack(np.meshgrid(fine, fine, indexing="ij"), axis=-1).reshape(-1, 2)
+    policies = np.stack([first, 1.0 - first], axis=2)  # [n, S, A]
+    chain = np.einsum("nsa,sat->nst", policies, arrays["transition"])
+    pay = np.einsum("nsa,sam->nsm", policies, arrays["reward"])
+    if average:
+        share = chain[:, 1, 0] / (chain[:, 0, 1] + chain[:, 1, 0])  # of state 0
+        returns = share[:, None] * pay[:, 0] + (1 - share[:, None]) * pay[:, 1]
+    else:
+        returns = np.einsum("s,nsm->nm", arrays["start"], np.linalg.solve(np.eye(2) - 0.8 * chain, pay))
+    bounds = np.quantile(returns[:, 1], 0.4), np.quantile(returns[:, 2], 0.3)
+    limits = [Limit(1, bounds[0]), Limit(2, bounds[1], ">=")]
+    kept = (returns[:, 1] <= bounds[0]) & (returns[:, 2] >= bounds[1])
+    found = constrained_optimum(problem, [1, 0, 0], limits, average=average)
+    best = returns[kept, 0].max()
+    assert -1e-9 <= found.value - best <= 0.01 * np.ptp(returns[:, 0])
+    if not average:
+        check_optimality(problem, [1, 0, 0], limits, found)
+
+
+def test_a_grid_world_with_two_costs():
+    problem = finite_problem(**corridor(5), discount=0.95)
+    free = constrained_optimum(problem, [1, 0, 0], [])
+    assert free.value == pytest.approx(best_policy(problem, [1, 0, 0]).value, abs=1e-9)
+    limits = half_way(problem)
+    found = constrained_optimum(problem, [1, 0, 0], limits)
+    check_optimality(problem, [1, 0, 0], limits, found)
+    assert (found.multipliers > 1e-3).any() and 1 <= found.randomised.sum() <= 2
+    undiscounted = finite_problem(**corridor(5), discount=1.0)
+    limits = half_way(undiscounted)
+    check_optimality(undiscounted, [1, 0, 0], limits, constrained_optimum(undiscounted, [1, 0, 0], limits))
+    limits = [limit._replace(bound=0.9 * limit.bound) for limit in limits]
+    horizon = constrained_optimum(problem, [1, 0, 0], limits, horizon=12)
+    check_optimality(problem, [1, 0, 0], limits, horizon, horizon=12)
+
+
+def test_multipliers_are_slopes_of_the_front(two_state):
+    problem = finite_problem(**two_state, discount=0.9)
+    bounds, front = constrained_front(problem, [1, 0], [Limit(1, 0.0)], 9)
+    least = -best_policy(problem, [0, -1]).value
+    np.testing.assert_allclose(bounds, np.linspace(least, 8.5385, 9), atol=5e-5)
+    values = np.array([point.value for point in front])
+    assert values[-1] == pytest.approx(best_policy(problem, [1, 0]).value, abs=1e-8)
+    slopes, prices = np.diff(values) / np.diff(bounds), np.array([point.multipliers[0] for point in front])
+    assert (prices[1:] <= slopes + 1e-7).all() and (slopes <= prices[:-1] + 1e-7).all() and slopes.min() > 0.1
+    _, (below, at, above) = constrained_front(problem, [1, 0], [Limit(1, 0.0)], [2.99, 3.0, 3.01])
+    assert at.multipliers[0] == pytest.approx((above.value - below.value) / 0.02, abs=1e-6)
+    assert at.value / 10 == pytest.approx(0.388788, abs=5e-7)
+
+
+def test_the_front_holds_the_other_limits():
+    problem = finite_problem(**corridor(4), discount=0.95)
+    bounds, front = constrained_front(problem, [1, 0, 0], [Limit(1, 0.0), Limit(2, 1.2)], 5)
+    assert all(
+        point.returns[2] <= 1.2 + 1e-8 and point.returns[1] <= b + 1e-8 for b, point in zip(bounds, front, strict=True)
+    )
+    assert front[-1].value == pytest.approx(constrained_optimum(problem, [1, 0, 0], [Limit(2, 1.2)]).value, abs=1e-8)
+    assert np.all(np.diff([point.value for point in front]) >= -1e-8)
+
+
+def test_limits_that_cannot_be_kept(two_state, switch):
+    problem = finite_problem(**two_state, discount=0.9)
+    least, most = -best_policy(problem, [0, -1]).value, best_policy(problem, [0, 1]).value
+    with pytest.raises(InfeasibleLimits, match=rf"channel 1 <= 1e-05 \(least attainable value {least:.6g}\)") as error:
+        constrained_optimum(problem, [1, 0], [Limit(0, 5.0), Limit(1, 1e-5)])
+    np.testing.assert_allclose(error.value.attainable, [-best_policy(problem, [-1, 0]).value, least], atol=1e-9)
+    with pytest.raises(InfeasibleLimits, match="most attainable") as error:
+        constrained_optimum(problem, [1, 0], [Limit(1, most + 1e-4, ">=")])
+    np.testing.assert_allclose(error.value.attainable, [most], rtol=1e-9)
+    assert constrained_optimum(problem, [1, 0], [Limit(1, most - 1e-7, ">=")]).returns[1] == pytest.approx(most)
+    apart = finite_problem(**switch, discount=0.9)
+    with pytest.raises(InfeasibleLimits, match="each alone can be kept, not all at once"):
+        constrained_optimum(apart, [1, 0], [Limit(0, 6.0, ">="), Limit(1, 6.0, ">=")])
+
+
+def test_bad_input_is_refused(two_state):
+    problem = finite_problem(**two_state, discount=0.9)
+    for limit, message in [
+        ((2, 1.0), "channels 0 to 1"),
+        ((1, np.nan), "finite bound"),
+        ((1, 1.0, "<"), "expected '<='"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            constrained_optimum(problem, [1, 0], [limit])
+    with pytest.raises(ValueError, match="exclude each other"):
+        constrained_optimum(problem, [1, 0], [], horizon=3, average=True)
+    with pytest.raises(NoConvergence, match="no policy ends every episode"):
+        constrained_optimum(finite_problem(**two_state, discount=1.0), [1, 0], [Limit(1, 1.0)])
+    stay_or_end = finite_problem(
+        np.eye(2)[[[0, 1], [1, 1]]], np.ones((2, 2, 1)), start=0, terminal=[False, True], discount=1.0
+    )
+    with pytest.raises(NoConvergence, match="no bound"):
+        constrained_optimum(stay_or_end, [1], [])
+    assert constrained_optimum(stay_or_end, [-1], []).value == pytest.approx(-1.0)
+    assert constrained_optimum(problem, [0, 0], []).value == 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_horizon_is_the_time_indexed_program(random_problem, seed):
+    # The same optimum and prices by the linear program with a variable for each step, state and action.
+    problem = finite_problem(**random_problem(seed, channels=3), discount=0.9)
+    careful = best_policy(problem, [0, -1, -1], horizon=5).returns
+    free = best_policy(problem, [1, 0, 0], horizon=5).returns
+    limits = [Limit(channel, 0.7 * careful[channel] + 0.3 * free[channel]) for channel in (1, 2)]
+    found = constrained_optimum(problem, [1, 0, 0], limits, horizon=5)
+    space = flows(problem, horizon=5)
+    whole = least_cost(space, -space.reward[:, 0], space.reward[:, 1:].T, np.array([limit.bound for limit in limits]))
+    assert found.value == pytest.approx(-whole.fun, abs=1e-9)
+    np.testing.assert_allclose(found.multipliers, -whole.ineqlin.marginals, atol=1e-8)
+    assert found.multipliers.max() > 0.01 and found.stochastic
+    check_optimality(problem, [1, 0, 0], limits, found, horizon=5)
+
+
+@pytest.mark.slow
+def test_2500_states_in_seconds():
+    problem = finite_problem(**corridor(50), discount=0.99)
+    limits = half_way(problem)
+    begin = time.perf_counter()
+    found = constrained_optimum(problem, [1, 0, 0], limits)
+    assert time.perf_counter() - begin < 60.0  # about 5 s on one free core
+    check_optimality(problem, [1, 0, 0], limits, found)
