@@ -4,6 +4,7 @@ Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see 
 """
 
 from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from evaluation.concave import ConcaveOptimum, NotConcave, concave_optimum
 from evaluation.constrained import ConstrainedOptimum, InfeasibleLimits, Limit, constrained_front, constrained_optimum
 from evaluation.derivatives import exact_gradient, exact_hessian_vector, exact_jacobian, torch_occupancy, torch_returns
 from evaluation.enumeration import EveryTrajectory, enumerate_trajectories, trajectory_probability
@@ -40,6 +41,7 @@ from evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
 __all__ = [
     "BestPolicy",
     "Comparison",
+    "ConcaveOptimum",
     "ConstrainedOptimum",
     "Estimate",
     "EveryTrajectory",
@@ -52,11 +54,13 @@ __all__ = [
     "Limit",
     "NoConvergence",
     "NoStationaryOptimum",
+    "NotConcave",
     "additive_epsilon",
     "best_policy",
     "bootstrap_interval",
     "cardinality",
     "check_weights",
+    "concave_optimum",
     "conditioned_utility",
     "constrained_front",
     "constrained_optimum",

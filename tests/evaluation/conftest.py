@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,16 @@ def _fruit_tree(depth: int) -> Problem:
     return {"transition": transition, "reward": reward, "terminal": np.arange(2 * inner + 1) >= inner, "start": 0}
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def two_state() -> Problem:
     """Two states, two actions, a reward and a cost that pull apart; meant for discount 0.9."""
@@ -81,6 +91,26 @@ def random_problem() -> Callable[..., Problem]:
         }
 
     return build
+
+
+def _frozen_lake(map_name: str) -> Problem:
+    import gymnasium
+
+    table = gymnasium.make("FrozenLake-v1", map_name=map_name, is_slippery=True).unwrapped.P
+    states = len(table)
+    transition, reward = np.zeros((states, 4, states)), np.zeros((states, 4, 1))
+    terminal = np.zeros(states, dtype=bool)
+    for state, action in np.ndindex(states, 4):
+        for chance, after, paid, ended in table[state][action]:
+            transition[state, action, after] += chance
+            reward[state, action] += chance * paid
+            terminal[after] |= ended
+    return {"transition": transition, "reward": reward, "terminal": terminal, "start": 0}
+
+
+@pytest.fixture(scope="session")
+def frozen_lake() -> Callable[[str], Problem]:
+    return _frozen_lake
 
 
 @pytest.fixture(scope="session")

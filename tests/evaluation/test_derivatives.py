@@ -18,15 +18,8 @@ from evaluation import (
     trajectory_probability,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CRITERIA = [({}, False), ({}, True), ({"horizon": 4}, False), ({"horizon": 4}, True), ({"average": True}, False)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def softmax(logits):

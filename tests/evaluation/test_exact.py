@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -128,17 +127,8 @@ def test_the_best_policy_of_three_steps_by_enumeration(random_problem, discount)
 
 
 @pytest.mark.parametrize(("map_name", "wanted"), [("8x8", 0.4146), ("4x4", 0.5420)])
-def test_the_slippery_lake(map_name, wanted):
-    table = gymnasium.make("FrozenLake-v1", map_name=map_name, is_slippery=True).unwrapped.P
-    states = len(table)
-    transition, reward = np.zeros((states, 4, states)), np.zeros((states, 4, 1))
-    over = np.zeros(states, dtype=bool)
-    for state, action in np.ndindex(states, 4):
-        for chance, after, paid, ended in table[state][action]:
-            transition[state, action, after] += chance
-            reward[state, action] += chance * paid
-            over[after] |= ended
-    found = best_policy(finite_problem(transition, reward, start=0, terminal=over, discount=0.99), [1.0])
+def test_the_slippery_lake(frozen_lake, map_name, wanted):
+    found = best_policy(finite_problem(**frozen_lake(map_name), discount=0.99), [1.0])
     assert found.value == pytest.approx(wanted, abs=5e-5)
     assert found.values[0] == pytest.approx(found.value, abs=1e-9)
 
