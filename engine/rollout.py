@@ -111,8 +111,8 @@ class Rollout:
 class EpisodeReturns:
     """Discounted returns of finished episodes, stitched over rollouts."""
 
-    def __init__(self, discount: float) -> None:
-        """discount: of the returns that are reported and scalarized [1]."""
+    def __init__(self, discount: float | Tensor) -> None:
+        """discount: of the returns that are reported and scalarized, or one per channel [m + k]."""
         self.discount = discount
         self.carry: dict[str, Tensor] = {}
 
