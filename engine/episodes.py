@@ -8,15 +8,18 @@ Notation: omega_h = prod_{k <= h} pi_e(a_k|s_k) / pi_b(a_k|s_k) weighs what the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from engine.trajectories import fold
+from engine.trajectories import Trajectories, fold
 from envs.errors import NumericalTrouble
 
 Baseline = Literal["none", "mean", "optimal"]
+Channels = Callable[[Trajectories], Tensor]
+"""What is paid at each step [T, P, B, c]: the rewards and costs themselves, or anything computed from the record."""
 
 
 class Episodes(NamedTuple):
@@ -27,6 +30,20 @@ class Episodes(NamedTuple):
     log_prob: Tensor  # [T, P, B] of the policy that acted [nats]
     paid: Tensor  # [T, P, B, c] channels discounted to the episode's first step, zero after its end
     alive: Tensor  # [T, P, B] bool, false after the end
+
+
+def occupancy_channels(states: int, actions: int) -> Channels:
+    """A channel for every pair of state and action: its return is the discounted occupancy [states * actions].
+
+    For observations that are the number of a state and actions that are one choice. A utility of the occupancy is
+    then a utility of the returns, its gradient the shadow reward, and every method serves it unchanged.
+    """
+
+    def channels(data: Trajectories) -> Tensor:
+        pair = data.observation[..., 0].long() * actions + data.action[..., 0].long()
+        return torch.nn.functional.one_hot(pair, states * actions).float()
+
+    return channels
 
 
 def unfold(x: Tensor, steps: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from sys import intern
 from typing import Any
 
 from torch import Generator, Tensor
@@ -11,8 +12,9 @@ from engine.actor_critic import ACTOR, ActorCritic
 from engine.guards import check_parameters
 from engine.population import Population
 from engine.scalarizers import Scalarizer
-from engine.trajectories import Trajectories
 from engine.updates import Update
+
+Data = dict[str, Any]  # role -> Trajectories or Episodes
 
 
 class Loop(ABC):
@@ -44,27 +46,31 @@ class Loop(ABC):
         data = self._sample()
         returns = self._estimate(data)
         weights = self.scalarizer.weights(returns)
-        objective = self._improve(data, weights, rate)
+        objective = self._improve(data, returns, weights, rate)
         self.scalarizer.update(returns)
         self._remember(data)
         check_parameters(self.population.theta)
-        return {"returns": returns, "weights": weights, "objective": objective}
+        return {"returns": returns, "weights": weights, "objective": objective} | self._report()
 
     @abstractmethod
-    def _sample(self) -> dict[str, Trajectories]:
+    def _sample(self) -> Data:
         """A batch for every role that the estimator asks for."""
 
     @abstractmethod
-    def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
+    def _estimate(self, data: Data) -> Tensor:
         """The returns [P, c] that the scalarizer reads."""
 
     @abstractmethod
-    def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
+    def _improve(self, data: Data, returns: Tensor, weights: Tensor, rate: float) -> Tensor:
         """Move theta; answer the objective [P] that was climbed."""
 
     @abstractmethod
-    def _remember(self, data: dict[str, Trajectories]) -> None:
+    def _remember(self, data: Data) -> None:
         """What the next turn should know."""
+
+    def _report(self) -> dict[str, Tensor]:
+        """What else a logger may want, per policy."""
+        return {}
 
     def _step(self, gradient: Tensor, rate: float) -> None:
         """One step of every update along its part of the gradient [P, G, D]."""
@@ -88,8 +94,16 @@ class Loop(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from `state_dict`'s answer."""
+        state = _one_string_per_key(state)
         self.population = Population.from_state(state["population"])
         self.update_states = state["updates"]
         self.source.load_state_dict(state["source"])
         self.scalarizer.load_state_dict(state["scalarizer"])
         self.estimator.load_state_dict(state["estimator"])
+
+
+def _one_string_per_key(state: Any) -> Any:
+    """The same state with keys that are shared as in a run that was never saved: files tell shared from equal ones."""
+    if isinstance(state, dict):
+        return {intern(key): _one_string_per_key(value) for key, value in state.items()}
+    return [_one_string_per_key(value) for value in state] if isinstance(state, list) else state

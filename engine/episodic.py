@@ -1,0 +1,211 @@
+"""Learning from whole episodes: fresh resets, as many as the estimator asks for, no critic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from engine.actor_critic import ActorCritic
+from engine.compositions import Composition
+from engine.episodes import Channels, Episodes, alive_steps, discounted
+from engine.estimators import Request, TrajectoryEstimator
+from engine.evaluate import PATIENCE
+from engine.features import make_features
+from engine.heads import Head, make_head
+from engine.loop import Loop
+from engine.normalisers import Moments, standard, update_moments
+from engine.population import Population, fresh_population
+from engine.recursion import GRADIENT
+from engine.rollout import play
+from engine.scalarizers import Scalarizer
+from engine.trajectories import Trajectories, fold
+from engine.updates import Update, norms
+from envs.errors import TradeoffError
+from envs.protocol import Step, VectorEnv
+
+WARM_UP = 16  # episodes per policy that fix the normaliser of the observations
+
+Precondition = Callable[[ActorCritic, Tensor, Episodes, Tensor], Tensor]
+"""(model, theta, samples, direction [P, 2, D]) -> direction [P, 2, D]; see `engine.natural`."""
+
+
+class EpisodeSource:
+    """Plays a number of whole episodes per policy, each from a fresh reset, and counts what it took."""
+
+    def __init__(self, make_env: Callable[[int, int], VectorEnv], policies: int) -> None:
+        """make_env: (num_envs, seed) -> environment; called once per batch size, environments are kept."""
+        self.make_env, self.policies = make_env, policies
+        self.pool: dict[int, VectorEnv] = {}
+        self.counts = {"episodes": 0, "steps": 0, "idle": 0}  # idle: steps made while the longest episode went on
+
+    @torch.no_grad()
+    def collect(
+        self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator, episodes: int
+    ) -> Trajectories:
+        """Episodes of the policies theta [P, 2, D], as long as the longest; what follows an end belongs to no episode.
+
+        The resets' seeds come from the generator. Raises NumericalTrouble for numbers that are not finite,
+        TradeoffError for an episode that does not end.
+        """
+        env, size = self._env(episodes), (self.policies, episodes)
+        steps: list[Step] = []
+        seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
+        observation = env.reset(seed).unflatten(0, size)
+        start = torch.ones(size, dtype=torch.bool, device=observation.device)
+        noises = _until_all_ended(model.head, steps, start.clone(), generator, env.spec.id)
+        data, _ = play(env, model, theta, standard(moments), observation, start, noises, steps)
+        useful = int(alive_steps(data.ended).sum())
+        self.counts["episodes"] += self.policies * episodes
+        self.counts["steps"] += useful
+        self.counts["idle"] += data.ended.numel() - useful
+        return data
+
+    def _env(self, episodes: int) -> VectorEnv:
+        if episodes not in self.pool:
+            self.pool[episodes] = self.make_env(self.policies * episodes, 0)
+        return self.pool[episodes]
+
+    def close(self) -> None:
+        """Give the environments back."""
+        for env in self.pool.values():
+            env.close()
+        self.pool = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts: every batch begins anew, so that no environment needs saving, whether it could be or not."""
+        return {"counts": dict(self.counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Source.load_state_dict."""
+        self.counts = dict(state["counts"])
+
+
+def _until_all_ended(head: Head, steps: list[Step], alive: Tensor, generator: Generator, name: str) -> Iterator[Tensor]:
+    """Noise for one step after another, until every first episode has ended."""
+    while alive.any():
+        yield head.noise(tuple(alive.shape), generator)
+        alive &= ~(steps[-1].terminated | steps[-1].truncated).view(alive.shape)
+        if len(steps) > PATIENCE:
+            raise TradeoffError(f"an episode of {name} has not ended in {PATIENCE} steps; set a horizon")
+
+
+class EpisodicLearner(Loop):
+    """Trains a population on whole episodes: one step per turn. Observations are normalised by fixed moments."""
+
+    source: EpisodeSource
+    estimator: TrajectoryEstimator
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        source: EpisodeSource,
+        population: Population,
+        scalarizer: Scalarizer,
+        generator: Generator,
+        *,
+        estimator: TrajectoryEstimator,
+        update: Update,
+        discount: float,
+        channels: Channels = lambda data: data.channels,
+        precondition: Precondition = lambda model, theta, episodes, direction: direction,
+    ) -> None:
+        """discount: of the returns, which are also what is climbed. channels: what returns are made of."""
+        super().__init__(model, source, population, scalarizer, generator, [update])
+        self.estimator, self.discount = estimator, discount
+        self.channels, self.precondition = channels, precondition
+        self.length = torch.zeros(len(population))
+
+    def _sample(self) -> dict[str, Episodes]:
+        """Roles that are played by the same parameters are played together, then parted."""
+        asked = self.estimator.plan(self.population.theta)
+        found: dict[str, Episodes] = {}
+        for group in _by_parameters(asked):
+            counts = [asked[role].episodes for role in group]
+            data = self._collect(asked[group[0]].theta, sum(counts))
+            parts = zip(*(x.split(counts, 2) for x in data), strict=True)
+            found |= {role: self.prepare(Trajectories(*part)) for role, part in zip(group, parts, strict=True)}
+        return {role: found[role] for role in asked}
+
+    def _collect(self, theta: Tensor, episodes: int) -> Trajectories:
+        return self.source.collect(self.model, theta, self.population.observations, self.generator, episodes)
+
+    @torch.no_grad()
+    def prepare(self, data: Trajectories) -> Episodes:
+        """What the estimator sees of a record."""
+        inputs = fold(self.model.inputs(data.observation, standard(self.population.observations), data.context))
+        alive = alive_steps(data.ended)
+        paid = discounted(self.channels(data), alive, self.discount)
+        return Episodes(inputs, fold(data.action), data.log_prob, paid, alive)
+
+    def _estimate(self, data: dict[str, Episodes]) -> Tensor:
+        return self.estimator.returns(self.model, self.population.theta, data)
+
+    def _improve(self, data: dict[str, Episodes], returns: Tensor, weights: Tensor, rate: float) -> Tensor:
+        theta = self.population.theta
+        direction = self.estimator.direction(self.model, theta, data, weights)
+        self.length = norms(direction).flatten()
+        objective = (weights * returns).sum(-1)
+        if "value" in self.update_states[0]:
+            self.update_states[0]["value"] = objective
+        self._step(self.precondition(self.model, theta, data[GRADIENT], direction), rate)
+        return objective
+
+    def _remember(self, data: dict[str, Episodes]) -> None:
+        """Nothing: with other moments, the same parameters would be another policy, and old estimates void."""
+
+    def _report(self) -> dict[str, Tensor]:
+        return {"gradient_norm": self.length} | self.estimator.diagnostics
+
+    def warm_up(self, episodes: int = WARM_UP) -> None:
+        """Fix the moments of the observations by those of the untrained policies."""
+        data = self._collect(self.population.theta, episodes)
+        self.population.observations = update_moments(self.population.observations, data.observation)
+
+
+def _by_parameters(asked: dict[str, Request]) -> list[list[str]]:
+    """Roles in groups that share their parameters."""
+    groups: dict[int, list[str]] = {}
+    for role, request in asked.items():
+        groups.setdefault(id(request.theta), []).append(role)
+    return list(groups.values())
+
+
+def episodic_learner(
+    make_env: Callable[[int, int], VectorEnv],
+    scalarizer: Scalarizer,
+    composition: Composition,
+    generator: Generator,
+    *,
+    policies: int = 1,
+    hidden: tuple[int, ...] = (64, 64),
+    normalise: bool = True,
+    squash: bool = False,
+    discount: float | None = None,
+    **parts: Any,
+) -> EpisodicLearner:
+    """Everything that a method on whole episodes needs, from an environment, prices and a composition.
+
+    Args:
+        make_env: (num_envs, seed) -> environment.
+        composition: estimator and update, from `engine.compositions`.
+        generator: the run's only source of chance.
+        normalise: play WARM_UP episodes first and scale observations by their moments from then on.
+        discount: None takes the environment's usual one.
+        parts: `channels` and `precondition` of EpisodicLearner.
+    """
+    probe = make_env(1, 0)
+    spec = probe.spec
+    probe.close()
+    head, width = make_head(spec.action_space, squash), len(spec.objectives) + len(spec.costs)
+    model = ActorCritic(make_features(spec.observation_space), head, width, hidden)
+    learner = EpisodicLearner(
+        model, EpisodeSource(make_env, policies), fresh_population(model, policies, generator), scalarizer, generator,
+        estimator=composition.estimator, update=composition.update,
+        discount=spec.discount if discount is None else discount, **parts,
+    )  # fmt: skip
+    if normalise and not model.features.one_hot:
+        learner.warm_up()
+    return learner
