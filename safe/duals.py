@@ -1,0 +1,222 @@
+"""Dual rules: how prices follow violations; and the scalarizer that joins them to any rule for the objectives.
+
+A rule is pure: `step(state, violation)` answers the next state, `price(state, violation)` the prices [P, j] in force.
+State is tensors only. Violations that are NaN (no episode has ended) move nothing. One unit of rate is a change of
+price per unit of violation and iteration; every gain may be one number or one per constraint.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from engine.scalarizers import Scalarizer
+from envs.errors import NumericalTrouble
+from safe.constraints import BadLimit, Constraints
+from safe.measuring import SafetyWarning
+
+State = dict[str, Tensor]
+Gain = float | tuple[float, ...]
+
+
+class DualRule(Protocol):
+    """What a rule for multipliers must offer."""
+
+    def init(self, policies: int, constraints: int) -> State:
+        """Fresh state; `state["multiplier"]` [P, j] is the multiplier proper."""
+        ...
+
+    def step(self, state: State, violation: Tensor) -> State:
+        """The state after a violation [P, j] was measured, without NaN."""
+        ...
+
+    def price(self, state: State, violation: Tensor) -> Tensor:
+        """Prices [P, j] >= 0 to use now, given the latest violation [P, j], without NaN."""
+        ...
+
+    @property
+    def bound(self) -> float:
+        """Ceiling of the multipliers."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PID:
+    """price = [kp v + I + kd max(0, v_t - v_{t - delay})]_+ with I <- [I + ki v]_+, all of the smoothed violation v.
+
+    Source: Stooke et al. 2020, arXiv:2007.03964, algorithm 2. With kp = kd = 0 it is projected dual ascent, with kd = 0
+    the augmented Lagrangian.
+    """
+
+    kp: Gain = 0.0  # proportional gain [price / violation]
+    ki: Gain = 0.05  # integral gain, the rate of dual ascent [price / violation]
+    kd: Gain = 0.0  # derivative gain, on growing costs only [price / violation]
+    delay: int = 1  # iterations over which the derivative is taken
+    smooth: float = 0.0  # weight of the past in the averages that kp and kd see, in [0, 1)
+    start: Gain = 0.0  # first multiplier
+    bound: float = 1e3  # ceiling of multiplier and price
+
+    def __post_init__(self) -> None:
+        _check_gains(self, ("kp", "ki", "kd", "start"))
+        if self.delay < 1:
+            raise ValueError(f"delay must be at least 1 iteration, got {self.delay}")
+        if not 0 <= self.smooth < 1:
+            raise ValueError(f"smooth must lie in [0, 1), got {self.smooth}")
+
+    def init(self, policies: int, constraints: int) -> State:
+        """See DualRule.init."""
+        start = _row(self.start, constraints).expand(policies, constraints).clone()
+        nan = torch.full((self.delay, policies, constraints), torch.nan, dtype=start.dtype)
+        return {"multiplier": start, "past": nan}
+
+    def _smoothed(self, state: State, violation: Tensor) -> Tensor:
+        last = state["past"][-1]
+        return torch.where(last.isnan(), violation, self.smooth * last + (1 - self.smooth) * violation)
+
+    def step(self, state: State, violation: Tensor) -> State:
+        """See DualRule.step."""
+        moved = state["multiplier"] + _row(self.ki, violation.shape[1]) * violation
+        seen = self._smoothed(state, violation).unsqueeze(0)
+        return {"multiplier": moved.clamp(0.0, self.bound), "past": torch.cat([state["past"][1:], seen])}
+
+    def price(self, state: State, violation: Tensor) -> Tensor:
+        """See DualRule.price."""
+        j = violation.shape[1]
+        seen = self._smoothed(state, violation)
+        growth = (seen - state["past"][0]).clamp(min=0.0).nan_to_num(0.0)
+        total = state["multiplier"] + _row(self.kp, j) * seen + _row(self.kd, j) * growth
+        return total.clamp(0.0, self.bound)
+
+
+def projected_ascent(rate: Gain = 0.05, *, start: Gain = 0.0, bound: float = 1e3) -> PID:
+    """multiplier <- [multiplier + rate * violation]_+, the plain Lagrangian."""
+    return PID(ki=rate, start=start, bound=bound)
+
+
+def augmented(penalty: Gain = 1.0, rate: Gain | None = None, *, start: Gain = 0.0, bound: float = 1e3) -> PID:
+    """Augmented Lagrangian: price = [multiplier + penalty * violation]_+, multiplier moved by `rate` (None: penalty).
+
+    Source: Rockafellar 1973; the price equals the rectified multiplier of Wu et al. 2024, arXiv:2401.14758.
+    """
+    return PID(kp=penalty, ki=penalty if rate is None else rate, start=start, bound=bound)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisticAscent:
+    """multiplier <- [multiplier + rate * (2 v_t - v_{t-1})]_+: the next violation is guessed by going on as before.
+
+    Source: Moskovitz et al. 2023, arXiv:2302.01275 (ReLOAD); the first step takes v_0 for the past.
+    """
+
+    rate: Gain = 0.05  # [price / violation]
+    start: Gain = 0.0  # first multiplier
+    bound: float = 1e3  # ceiling of the multiplier
+
+    def __post_init__(self) -> None:
+        _check_gains(self, ("rate", "start"))
+
+    def init(self, policies: int, constraints: int) -> State:
+        """See DualRule.init."""
+        start = _row(self.start, constraints).expand(policies, constraints).clone()
+        return {"multiplier": start, "past": torch.full_like(start, torch.nan)}
+
+    def step(self, state: State, violation: Tensor) -> State:
+        """See DualRule.step."""
+        past = torch.where(state["past"].isnan(), violation, state["past"])
+        moved = state["multiplier"] + _row(self.rate, violation.shape[1]) * (2 * violation - past)
+        return {"multiplier": moved.clamp(0.0, self.bound), "past": violation}
+
+    def price(self, state: State, violation: Tensor) -> Tensor:
+        """See DualRule.price."""
+        return state["multiplier"]
+
+
+@dataclass
+class Lagrangian:
+    """Scalarizer: the weights of `base`, minus the price of every cost that is limited.
+
+    base: any scalarizer, so that limits join any rule for the objectives. Raises NumericalTrouble when a multiplier is
+    no longer finite, warns when it has reached the rule's bound: the limit is then out of reach, or the rate too large.
+    """
+
+    base: Scalarizer
+    constraints: Constraints
+    rule: DualRule
+    policies: int
+    state: State = field(init=False)
+    warned: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        if self.constraints.limit.shape[0] not in (1, self.policies):
+            raise BadLimit(f"{self.constraints.limit.shape[0]} limits per constraint for {self.policies} policies")
+        device = self.constraints.limit.device
+        fresh = self.rule.init(self.policies, len(self.constraints))
+        self.state = {name: x.to(device) for name, x in fresh.items()}
+
+    @property
+    def multiplier(self) -> Tensor:
+        """[P, j]."""
+        return self.state["multiplier"]
+
+    def weights(self, returns: Tensor) -> Tensor:
+        """See Scalarizer.weights."""
+        violation = self.constraints.violation(returns).double()
+        violation = torch.where(violation.isnan(), 0.0, violation)
+        return self.constraints.weigh(self.base.weights(returns), self.rule.price(self.state, violation))
+
+    def update(self, returns: Tensor) -> None:
+        """See Scalarizer.update."""
+        self.base.update(returns)
+        violation = self.constraints.violation(returns).double()
+        blind = violation.isnan()
+        moved = self.rule.step(self.state, torch.where(blind, 0.0, violation))
+        self.state = {name: torch.where(blind, self.state[name], new) for name, new in moved.items()}
+        self._check()
+
+    def _check(self) -> None:
+        value = self.multiplier
+        if not torch.isfinite(value).all():
+            p, i = (~torch.isfinite(value)).nonzero()[0].tolist()
+            raise NumericalTrouble(
+                f"the multiplier of {self.constraints.names()[i]} is {value[p, i].item()} for policy {p}; resume from "
+                "the last checkpoint with a smaller rate or a bound"
+            )
+        if not self.warned and (value >= self.rule.bound).any():
+            p, i = (value >= self.rule.bound).nonzero()[0].tolist()
+            self.warned = True
+            warnings.warn(
+                f"the multiplier of {self.constraints.names()[i]} has reached its bound {self.rule.bound:g} for policy "
+                f"{p}: the limit may be out of reach, or the rate too large",
+                SafetyWarning,
+                stacklevel=3,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Scalarizer.state_dict."""
+        return {"base": self.base.state_dict(), "dual": dict(self.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Scalarizer.load_state_dict."""
+        self.base.load_state_dict(state["base"])
+        self.state = dict(state["dual"])
+
+
+def _row(gain: Gain, constraints: int) -> Tensor:
+    """A gain as float64 [j]."""
+    values = gain if isinstance(gain, tuple) else (gain,) * constraints
+    if len(values) != constraints:
+        raise ValueError(f"{len(values)} gains for {constraints} constraints; give one, or one each")
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _check_gains(rule: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        gain = getattr(rule, name)
+        if not all(value >= 0 for value in (gain if isinstance(gain, tuple) else (gain,))):  # a NaN is refused too
+            raise ValueError(f"{name} must not be negative, got {gain}")
+    if not rule.bound > 0:
+        raise ValueError(f"bound must be positive, got {rule.bound}")

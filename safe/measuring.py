@@ -1,0 +1,131 @@
+"""What the constraints read: every channel at its own scale, and a watch over costs that cannot be right."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.rollout import EpisodeReturns
+from engine.trajectories import Trajectories
+from safe.constraints import Constraints
+
+PATIENCE = 20  # rollouts after which silence of a channel, or of the end of episodes, is worth a word
+
+
+class SafetyWarning(UserWarning):
+    """Something about a cost or a limit that lets a run go on but deserves a look."""
+
+
+class MeasuredReturns(EpisodeReturns):
+    """Returns of finished episodes, each channel at the scale of its constraint; it takes the place of EpisodeReturns.
+
+    `latest` [P, m + k] is what the last rollout said, for whoever needs the violation besides the scalarizer.
+    """
+
+    def __init__(self, constraints: Constraints) -> None:
+        c, scales = constraints, {x.cost: x.scale for x in constraints.given}
+        ones, device = torch.ones(len(c.channels)), c.index.device
+        whole = torch.tensor([scales.get(name) == "episodic" for name in c.channels])
+        per_step = torch.tensor([scales.get(name) == "per-step" for name in c.channels])
+        self.average = torch.tensor([scales.get(name) == "average" for name in c.channels], device=device)
+        super().__init__(torch.where(whole, ones, ones * c.discount).to(device))
+        self.constraints = constraints
+        self.factor = torch.where(per_step, ones * (1 - c.discount), ones).to(device)
+        self.latest = torch.empty(0)
+        self.watch = Watch(constraints)
+
+    def update(self, data: Trajectories, counted: bool = True) -> Tensor:
+        """See EpisodeReturns.update; channels of scale "average" are the mean over the steps of `data`."""
+        found = super().update(data, counted) * self.factor
+        steps = data.channels.mean((0, 2))
+        self.latest = torch.where(self.average, steps, found)
+        if counted:
+            self.watch.see(data, self.latest)
+        return self.latest
+
+    @property
+    def violation(self) -> Tensor:
+        """[P, j], see Constraints.violation."""
+        return self.constraints.violation(self.latest)
+
+
+class Watch:
+    """Follows measured values over a run: warns once per fault, remembers how near feasibility the run came."""
+
+    def __init__(self, constraints: Constraints) -> None:
+        self.constraints = constraints
+        self.rollouts = self.silent = 0
+        self.low = torch.full((len(constraints.channels),), torch.inf)
+        self.high = -self.low
+        self.least = torch.empty(0)  # [P, j] measured values where the worst violation was least
+        self.worst = torch.empty(0)  # [P] that violation
+        self.first_feasible = torch.empty(0)  # [P] rollout number, 0 where never
+        self.told: set[str] = set()
+
+    def see(self, data: Trajectories, measured: Tensor) -> None:
+        """Look at a rollout and its measured values [P, m + k]."""
+        self.rollouts += 1
+        flat = data.channels.flatten(0, 2)
+        self.low = torch.minimum(self.low.to(flat), flat.amin(0))
+        self.high = torch.maximum(self.high.to(flat), flat.amax(0))
+        self._remember(self.constraints.violation(measured), self.constraints.measured(measured))
+        self._complain(measured)
+
+    def _remember(self, violation: Tensor, value: Tensor) -> None:
+        worst = violation.amax(1).nan_to_num(torch.inf)
+        if not self.worst.numel():
+            self.worst, self.least = worst, value
+            self.first_feasible = torch.zeros_like(worst, dtype=torch.int64)
+        better = worst < self.worst
+        self.least = torch.where(better.unsqueeze(1), value, self.least)
+        self.worst = torch.minimum(worst, self.worst)
+        fresh = (self.first_feasible == 0) & (worst <= 0)
+        self.first_feasible = torch.where(fresh, self.rollouts, self.first_feasible)
+
+    def _complain(self, measured: Tensor) -> None:
+        c = self.constraints
+        for i, name in enumerate(c.channels[c.objectives :], c.objectives):
+            if self.low[i] < 0:
+                self._tell(f"cost {name!r} is negative ({self.low[i]:.4g}); a cost is kept low: limit a reward by '>='")
+        for i in c.index.tolist():
+            if self.rollouts >= PATIENCE and self.low[i] == self.high[i]:
+                self._tell(
+                    f"{c.channels[i]!r} has been {self.low[i]:.4g} at every step of {self.rollouts} rollouts; its "
+                    "limit steers nothing: is the channel wired up?"
+                )
+        self.silent = self.silent + 1 if c.measured(measured).isnan().any() else 0
+        if self.silent >= PATIENCE:
+            self._tell(
+                f"no episode has ended in {self.silent} rollouts, so limits per episode price nothing; set a horizon "
+                "or use the scale 'average'"
+            )
+
+    def _tell(self, message: str) -> None:
+        topic = message[:40]
+        if topic not in self.told:
+            self.told.add(topic)
+            warnings.warn(message, SafetyWarning, stacklevel=2)
+
+    def verdict(self, steps: int) -> str | None:
+        """A sentence for policies that were never feasible in `steps` environment steps each; None if all were."""
+        never = (self.first_feasible == 0).nonzero().flatten().tolist()
+        if not never:
+            return None
+        p = never[0]
+        seen = ", ".join(
+            f"{name}: {value:.4g}" for name, value in zip(self.constraints.names(), self.least[p].tolist(), strict=True)
+        )
+        return f"policies {never} were never feasible in {steps} steps; nearest of policy {p} was {seen}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and values."""
+        names = ("rollouts", "silent", "low", "high", "least", "worst", "first_feasible")
+        return {name: getattr(self, name) for name in names} | {"told": sorted(self.told)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s answer."""
+        for name, value in state.items():
+            setattr(self, name, set(value) if name == "told" else value)
