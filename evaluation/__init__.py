@@ -4,6 +4,16 @@ Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see 
 """
 
 from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from evaluation.closed_forms import (
+    BanditOptimum,
+    LinearSystem,
+    LqrOptimum,
+    Quadratic,
+    constrained_bandit,
+    constrained_lqr,
+    lqr_cost,
+    lqr_gain,
+)
 from evaluation.concave import ConcaveOptimum, NotConcave, concave_optimum
 from evaluation.constrained import ConstrainedOptimum, InfeasibleLimits, Limit, constrained_front, constrained_optimum
 from evaluation.derivatives import exact_gradient, exact_hessian_vector, exact_jacobian, torch_occupancy, torch_returns
@@ -39,6 +49,7 @@ from evaluation.statistics import Comparison, bootstrap_interval, front_interval
 from evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
 
 __all__ = [
+    "BanditOptimum",
     "BestPolicy",
     "Comparison",
     "ConcaveOptimum",
@@ -52,9 +63,12 @@ __all__ = [
     "InvalidProblem",
     "InvalidWeights",
     "Limit",
+    "LinearSystem",
+    "LqrOptimum",
     "NoConvergence",
     "NoStationaryOptimum",
     "NotConcave",
+    "Quadratic",
     "additive_epsilon",
     "best_policy",
     "bootstrap_interval",
@@ -62,7 +76,9 @@ __all__ = [
     "check_weights",
     "concave_optimum",
     "conditioned_utility",
+    "constrained_bandit",
     "constrained_front",
+    "constrained_lqr",
     "constrained_optimum",
     "convex_coverage",
     "convex_coverage_set",
@@ -80,6 +96,8 @@ __all__ = [
     "igd",
     "igd_plus",
     "interquartile_mean",
+    "lqr_cost",
+    "lqr_gain",
     "maximum_utility_loss",
     "nondominated",
     "occupancy",
