@@ -56,10 +56,12 @@ def alive_steps(ended: Tensor) -> Tensor:
     return ended.long().cumsum(0) - ended.long() == 0
 
 
-def discounted(channels: Tensor, alive: Tensor, discount: float) -> Tensor:
-    """Channels [T, P, B, c] in units of the first step, zero where not alive [T, P, B]."""
+def discounted(channels: Tensor, alive: Tensor, discount: float | Tensor) -> Tensor:
+    """Channels [T, P, B, c] in units of the first step, zero where not alive [T, P, B]; a discount, or one each [c]."""
     clock = torch.arange(len(channels), dtype=channels.dtype, device=channels.device)
-    return torch.where(alive.unsqueeze(-1), channels, 0.0) * (discount**clock).view(-1, 1, 1, 1)
+    return torch.where(alive.unsqueeze(-1), channels, 0.0) * (discount ** clock.unsqueeze(-1)).view(
+        len(clock), 1, 1, -1
+    )
 
 
 def importance_weights(log_ratio: Tensor, alive: Tensor, whole: bool = False) -> Tensor:

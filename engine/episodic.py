@@ -141,13 +141,14 @@ class EpisodicLearner(Loop):
         return Episodes(inputs, fold(data.action), data.log_prob, paid, alive)
 
     def _estimate(self, data: dict[str, Episodes]) -> Tensor:
-        return self.estimator.returns(self.model, self.population.theta, data)
+        self.returns = self.estimator.returns(self.model, self.population.theta, data)
+        return self.returns
 
-    def _improve(self, data: dict[str, Episodes], returns: Tensor, weights: Tensor, rate: float) -> Tensor:
+    def _improve(self, data: dict[str, Episodes], weights: Tensor, rate: float) -> Tensor:
         theta = self.population.theta
         direction = self.estimator.direction(self.model, theta, data, weights)
         self.length = norms(direction).flatten()
-        objective = (weights * returns).sum(-1)
+        objective = (weights * self.returns).sum(-1)
         if "value" in self.update_states[0]:
             self.update_states[0]["value"] = objective
         self._step(self.precondition(self.model, theta, data[GRADIENT], direction), rate)

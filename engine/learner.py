@@ -105,7 +105,7 @@ class Learner(Loop):
         counted = {RETURNS} if RETURNS in data else set(data)
         return [self.episodes.update(batch, role in counted) for role, batch in data.items()][-1]
 
-    def _improve(self, data: dict[str, Trajectories], returns: Tensor, weights: Tensor, rate: float) -> Tensor:
+    def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
         batches = self._normalised({role: self.prepare(batch, weights) for role, batch in data.items()})
         return self._climb(batches, rate)
 

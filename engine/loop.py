@@ -46,7 +46,7 @@ class Loop(ABC):
         data = self._sample()
         returns = self._estimate(data)
         weights = self.scalarizer.weights(returns)
-        objective = self._improve(data, returns, weights, rate)
+        objective = self._improve(data, weights, rate)
         self.scalarizer.update(returns)
         self._remember(data)
         check_parameters(self.population.theta)
@@ -61,7 +61,7 @@ class Loop(ABC):
         """The returns [P, c] that the scalarizer reads."""
 
     @abstractmethod
-    def _improve(self, data: Data, returns: Tensor, weights: Tensor, rate: float) -> Tensor:
+    def _improve(self, data: Data, weights: Tensor, rate: float) -> Tensor:
         """Move theta; answer the objective [P] that was climbed."""
 
     @abstractmethod

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from engine.actor_critic import ActorCritic
+from engine.curvature import slopes
 from engine.episodes import Episodes
 from engine.episodic import Precondition
-from engine.scores import linearise, slopes
+from engine.scores import linearise
 from engine.updates import TINY, norms
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from engine.actor_critic import ActorCritic
+from engine.curvature import curvature, slopes
 from engine.episodes import (
     Baseline,
     Episodes,
@@ -27,7 +28,7 @@ from engine.episodes import (
     returns,
 )
 from engine.estimators import RETURNS, Request
-from engine.scores import curvature, linearise, log_probs, slopes, squared_norms
+from engine.scores import linearise, log_probs, squared_norms
 
 GRADIENT, CURVATURE, RETURNS_CURVATURE = "gradient", "curvature", "returns curvature"
 Transport = Literal["none", "importance", "hessian", "extrapolation"]
@@ -163,10 +164,8 @@ class Recursive:
         between, step, q = self._between(theta), theta - self.memory["theta"], self._share(theta)[..., 0]
         priced = torch.lerp(self.memory["used"], used, q)
         ahead = coefficients(mixed(episodes.paid, priced), episodes.alive)
-        product, slope = curvature(model, between, step, episodes, ahead)
         change = coefficients(mixed(episodes.paid, used - self.memory["used"]), episodes.alive)
-        _, pull = linearise(model, between, episodes)
-        return product + pull(ahead * slope.sum(0) + change)
+        return curvature(model, between, step, episodes, ahead, lambda slope: ahead * slope.sum(0) + change)
 
     def _coefficients(
         self, model: ActorCritic, theta: Tensor, episodes: Episodes, by: Tensor, omega: Tensor | None = None

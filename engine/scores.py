@@ -1,4 +1,4 @@
-"""Scores of stacked policies over whole batches: sums (also per trajectory, per channel), squares, second derivatives.
+"""Scores of stacked policies over whole batches: sums also per trajectory or per channel, and squared norms.
 
 score = gradient of log pi(a|s) with respect to theta. Gradients come as [P, 2, D] like theta, zero for the critics.
 """
@@ -50,27 +50,6 @@ def log_probs(model: ActorCritic, theta: Tensor, episodes: Episodes) -> Tensor:
     return unfold(model.log_prob(theta, episodes.inputs, episodes.action), len(episodes.alive))
 
 
-def slopes(model: ActorCritic, theta: Tensor, direction: Tensor, episodes: Episodes) -> Tensor:
-    """<score, direction> of every step [T, P, B], zero after the end; direction [P, 2, D]."""
-    return curvature(model, theta, direction, episodes, torch.zeros_like(episodes.log_prob))[1]
-
-
-def curvature(
-    model: ActorCritic, theta: Tensor, direction: Tensor, episodes: Episodes, coefficient: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Mean over trajectories of sum_t coefficient * Hessian(log pi) direction [P, 2, D], and the `slopes`.
-
-    The gradient is linear in the coefficients, so one double backward pass gives both.
-    """
-    with torch.enable_grad():
-        at, by = theta.detach().requires_grad_(), flat(coefficient).requires_grad_()
-        log_prob = model.log_prob(at, episodes.inputs, episodes.action)
-        (gradient,) = torch.autograd.grad((by * log_prob).sum(), at, create_graph=True)
-        product, slope = torch.autograd.grad((gradient * direction).sum(), (at, by), allow_unused=True)
-    product = torch.zeros_like(theta) if product is None else product
-    return product, torch.where(episodes.alive, unfold(slope, len(episodes.alive)), 0.0)
-
-
 @torch.no_grad()
 def squared_norms(model: ActorCritic, theta: Tensor, episodes: Episodes) -> Tensor:
     """|score|^2 of every step [T, P, B], from the outer-product form of a layer's gradient: no score is ever built."""
@@ -90,17 +69,25 @@ def channel_gradients(model: ActorCritic, theta: Tensor, episodes: Episodes, coe
     """
     tape, deltas, extra = _rows(model, theta, episodes)
     by = fold(coefficient) / coefficient.shape[2]
-    channels, width = by.shape[-1], max(model.network.sizes[1:])
+    channels = by.shape[-1]
     found = theta.new_zeros(len(theta), channels, model.network.parameters)
     into = model.network.layers(found.flatten(0, 1))
-    chunk = max(1, LARGEST_CHUNK // (len(theta) * channels * width))
     for x, delta, weight, bias in zip(tape, deltas, into.weights, into.biases, strict=True):
+        chunk = max(1, LARGEST_CHUNK // (len(theta) * channels * min(x.shape[-1], delta.shape[-1])))
         for xs, ds, cs in zip(x.split(chunk, 1), delta.split(chunk, 1), by.split(chunk, 1), strict=True):
-            scaled = (cs.unsqueeze(-1) * ds.unsqueeze(-2)).flatten(2)  # [P, n, c * o]
-            weight += (xs.mT @ scaled).unflatten(-1, (channels, -1)).transpose(1, 2).flatten(0, 1)
-            bias += scaled.sum(1).view_as(bias)
+            weight += _outer_products(xs, ds, cs).flatten(0, 1)
+        bias += (by.mT @ delta).flatten(0, 1).unsqueeze(1)
     into.extra.add_((by.mT @ extra).flatten(0, 1))
     return found
+
+
+def _outer_products(x: Tensor, delta: Tensor, by: Tensor) -> Tensor:
+    """sum_n by[n, c] x[n, i] delta[n, o] as [P, c, i, o], spreading the narrower of the two over the channels."""
+    narrow = min(x, delta, key=lambda side: side.shape[-1])
+    spread = (by.unsqueeze(-1) * narrow.unsqueeze(-2)).flatten(2)  # [P, n, c * narrow]
+    if narrow is x:
+        return (spread.mT @ delta).unflatten(1, (by.shape[-1], -1))
+    return (x.mT @ spread).unflatten(-1, (by.shape[-1], -1)).transpose(1, 2)
 
 
 @torch.no_grad()

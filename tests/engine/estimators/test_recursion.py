@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 import engine.recursion
+from engine.curvature import curvature, slopes
 from engine.episodes import coefficients, importance_weights, mixed, returns
 from engine.estimators import RETURNS
 from engine.recursion import CURVATURE, GRADIENT, RETURNS_CURVATURE, Recursion, Recursive
-from engine.scores import curvature, linearise
+from engine.scores import linearise
 
 EXACT = {"rtol": 0.0, "atol": 1e-9}
 NOW, BEFORE = torch.tensor([[0.7, -1.3]]).double(), torch.tensor([[0.2, 0.9]]).double()
@@ -80,11 +81,13 @@ def test_a_mean_of_products_is_the_hessian_and_a_product_of_means_is_not(world) 
     (want,) = torch.autograd.grad((slope * step).sum(), leaf)
     data = world.every(world.theta)
     ahead = coefficients(mixed(data.paid, NOW), data.alive)
-    product, each = curvature(world.model, world.theta, step, data, ahead)
+    found = curvature(world.model, world.theta, step, data, ahead, lambda slope: ahead * slope.sum(0))
+    torch.testing.assert_close(found, want, **EXACT)
+    each = slopes(world.model, world.theta, step, data)
     _, pull = linearise(world.model, world.theta, data)
+    product = curvature(world.model, world.theta, step, data, ahead)
     torch.testing.assert_close(product + pull(ahead * each.sum(0)), want, **EXACT)
-    chance = world.chance(world.theta)
-    wrong = product + pull(ahead) * (chance @ each.sum(0)[0])
+    wrong = product + pull(ahead) * (world.chance(world.theta) @ each.sum(0)[0])
     assert (wrong - want).abs().max() > 1e-2
 
 
