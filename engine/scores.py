@@ -18,7 +18,7 @@ from engine.trajectories import fold
 Pull = Callable[[Tensor], Tensor]
 """coefficient [T, P, B] -> mean over trajectories of sum_t coefficient * score [P, 2, D]."""
 
-LARGEST_CHUNK = 2**24  # numbers in the largest intermediate of `channel_gradients`
+LARGEST_CHUNK = 2**20  # numbers in the largest intermediate of `channel_gradients`
 
 
 @torch.no_grad()
