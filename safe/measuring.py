@@ -22,7 +22,8 @@ class SafetyWarning(UserWarning):
 class MeasuredReturns(EpisodeReturns):
     """Returns of finished episodes, each channel at the scale of its constraint; it takes the place of EpisodeReturns.
 
-    `latest` [P, m + k] is what the last rollout said, for whoever needs the violation besides the scalarizer.
+    `latest` [P, m + k] is what the last rollout said, for whoever needs the violation besides the scalarizer;
+    `span` [P, m + k] how many steps, discounted like the channel, a measured value sums over.
     """
 
     def __init__(self, constraints: Constraints) -> None:
@@ -34,7 +35,8 @@ class MeasuredReturns(EpisodeReturns):
         super().__init__(torch.where(whole, ones, ones * c.discount).to(device))
         self.constraints = constraints
         self.factor = torch.where(per_step, ones * (1 - c.discount), ones).to(device)
-        self.latest = torch.empty(0)
+        self.clocks = EpisodeReturns(self.discount)
+        self.latest = self.span = torch.empty(0)
         self.watch = Watch(constraints)
 
     def update(self, data: Trajectories, counted: bool = True) -> Tensor:
@@ -42,6 +44,9 @@ class MeasuredReturns(EpisodeReturns):
         found = super().update(data, counted) * self.factor
         steps = data.channels.mean((0, 2))
         self.latest = torch.where(self.average, steps, found)
+        ones = torch.ones_like(data.channels)
+        lengths = self.clocks.update(data._replace(reward=ones, cost=ones[..., :0]), counted) * self.factor
+        self.span = torch.where(self.average, 1.0, lengths)
         if counted:
             self.watch.see(data, self.latest)
         return self.latest
@@ -50,6 +55,16 @@ class MeasuredReturns(EpisodeReturns):
     def violation(self) -> Tensor:
         """[P, j], see Constraints.violation."""
         return self.constraints.violation(self.latest)
+
+    @property
+    def violation_per_step(self) -> Tensor:
+        """[P, j] float32, the violation in the unit of a mean advantage per step; 0 where nothing was measured yet.
+
+        The mean of ratio * advantage over the visited steps moves the measured value by its span: by the length of an
+        episode, or by 1 / (1 - discount) where episodes never end.
+        """
+        found = self.violation / self.span[:, self.constraints.index]
+        return torch.where(found.isnan(), 0.0, found).float()
 
 
 class Watch:
