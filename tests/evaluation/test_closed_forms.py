@@ -71,10 +71,10 @@ def test_a_scalar_system_by_hand():
 
 
 def test_a_discounted_sum_by_hand():
-    # x' = x / 2 + e with variance 1, nothing done, discount 1/2, E x_0^2 = 4: E x_t^2 = 4/3 + (8/3) / 4^t,
-    # sum of 2^-t E x_t^2 = (4/3) 2 + (8/3) / (1 - 1/8) = 8/3 + 64/21 = 40/7.
-    system = LinearSystem(np.eye(1) / 2, np.eye(1), np.eye(1), start=4 * np.eye(1), discount=0.5)
-    assert lqr_cost(system, [[0.0]], Quadratic(np.eye(1), np.eye(1))) == pytest.approx(40 / 7, rel=1e-13)
+    # x' = x / 2 + e with variance 1, nothing done, discount 1/3, E x_0^2 = 4: E x_t^2 = 4/3 + (8/3) / 4^t,
+    # sum of 3^-t E x_t^2 = (4/3) (3/2) + (8/3) / (1 - 1/12) = 2 + 32/11 = 54/11.
+    system = LinearSystem(np.eye(1) / 2, np.eye(1), np.eye(1), start=4 * np.eye(1), discount=1 / 3)
+    assert lqr_cost(system, [[0.0]], Quadratic(np.eye(1), np.eye(1))) == pytest.approx(54 / 11, rel=1e-13)
 
 
 @pytest.mark.parametrize("discount", [1.0, 0.9])

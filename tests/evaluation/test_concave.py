@@ -134,6 +134,15 @@ def test_a_minimum_of_two_that_exclude_each_other():
     assert found.gap(np.eye(2)) == pytest.approx(5.0, abs=1e-5)  # always 0: (10, 0)
 
 
+def test_what_has_ended_is_not_visited():
+    # 0 ends or goes to 1, which ends: 1 + p visits. Nearest to 3/2 is p = 1/2; the terminal state counts for nothing.
+    transition = np.eye(3)[[[2, 1], [2, 2], [2, 2]]]
+    problem = finite_problem(transition, np.ones((3, 2, 1)), start=0, terminal=[False, False, True], discount=1.0)
+    found = concave_optimum(problem, lambda returns, taken: -cvxpy.square(cvxpy.sum(taken) - 1.5))
+    assert found.value == pytest.approx(0.0, abs=1e-6) and found.policy[0, 1] == pytest.approx(0.5, abs=1e-3)
+    assert found.gap(np.tile([1.0, 0.0], (3, 1))) == pytest.approx(0.25, abs=1e-5)
+
+
 def test_outside_the_domain_the_gap_is_infinite():
     found = concave_optimum(shares((1, 0), (0, 2)), lambda returns, taken: cvxpy.sum(cvxpy.log(returns)), horizon=1)
     assert found.gap([[1.0, 0.0]]) == np.inf

@@ -193,6 +193,37 @@ def test_limits_that_cannot_be_kept(two_state, switch):
         constrained_optimum(apart, [1, 0], [Limit(0, 6.0, ">="), Limit(1, 6.0, ">=")])
 
 
+def test_limits_over_a_horizon_that_cannot_be_kept(switch):
+    # Ten steps pay ten in all: 6 and 6 cannot be had, 6 and 4 can.
+    problem = finite_problem(**switch, discount=1.0)
+    with pytest.raises(InfeasibleLimits, match="each alone can be kept, not all at once") as error:
+        constrained_optimum(problem, [1, 0], [Limit(0, 6.0, ">="), Limit(1, 6.0, ">=")], horizon=10)
+    np.testing.assert_allclose(error.value.attainable, [10.0, 10.0])
+    kept = constrained_optimum(problem, [1, 0], [Limit(0, 6.0, ">="), Limit(1, 4.0, ">=")], horizon=10)
+    np.testing.assert_allclose(kept.returns, [6.0, 4.0], atol=1e-9)
+
+
+def test_the_average_after_a_choice_at_the_start():
+    # From 0 one action leads to 1, which pays 1 forever, the other to 2, which pays 2 and costs 1 forever.
+    transition = np.zeros((3, 2, 3))
+    transition[0, 0, 1] = transition[0, 1, 2] = transition[1, :, 1] = transition[2, :, 2] = 1.0
+    reward = np.array([[[0, 0], [0, 0]], [[1, 0], [1, 0]], [[2, 1], [2, 1]]], dtype=float)
+    problem = finite_problem(transition, reward, start=0, discount=1.0)
+    found = constrained_optimum(problem, [1, 0], [Limit(1, 0.25)], average=True)
+    np.testing.assert_allclose([found.value, found.multipliers[0]], [1.25, 1.0], atol=1e-9)
+    np.testing.assert_allclose(found.policy[0], [0.75, 0.25], atol=1e-9)
+
+
+def test_a_trap_that_nothing_leads_to_is_not_counted():
+    # 0 stays at a price of 1 or ends; 2 would pay 1 forever.
+    transition = np.eye(3)[[[0, 1], [1, 1], [2, 2]]]
+    reward = np.array([[[-1.0], [0.0]], [[0.0], [0.0]], [[1.0], [1.0]]])
+    problem = finite_problem(transition, reward, start=0, terminal=[False, True, False], discount=1.0)
+    found = constrained_optimum(problem, [1.0], [Limit(0, -2.0)])
+    assert found.value == pytest.approx(-2.0)  # two steps on average before the end: stays with chance 2/3
+    np.testing.assert_allclose(found.policy, [[2 / 3, 1 / 3], [0.5, 0.5], [0.5, 0.5]], atol=1e-9)
+
+
 def test_bad_input_is_refused(two_state):
     problem = finite_problem(**two_state, discount=0.9)
     for limit, message in [

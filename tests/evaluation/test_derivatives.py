@@ -117,6 +117,12 @@ def test_undiscounted_episodes_and_states_never_seen():
     np.testing.assert_allclose(exact_jacobian(problem, theta), wanted, atol=1e-12)
     taken = torch_occupancy(problem, torch.tensor(theta).exp())
     np.testing.assert_allclose(taken.numpy(), [[1.0, 3.0], [0.0, 0.0], [0.0, 0.0]], rtol=1e-12)
+    taken = torch_occupancy(problem, torch.tensor(theta).exp(), horizon=2)
+    np.testing.assert_allclose(taken.numpy()[1], [[3 / 16, 9 / 16], [0.0, 0.0], [0.0, 0.0]], rtol=1e-12)
+    # In the long run every episode is over: the average is 0 and stays 0.
+    np.testing.assert_allclose(exact_jacobian(problem, theta, average=True), 0.0, atol=1e-12)
+    taken = torch_occupancy(problem, torch.tensor(theta).exp(), average=True)
+    np.testing.assert_allclose(taken.numpy(), 0.0, atol=1e-12)
 
 
 def test_what_has_no_derivative_is_refused(two_state):

@@ -49,10 +49,20 @@ def test_an_episode_that_ends(two_state):
     # Undiscounted: 2 visits to 0 on average, 1 to 1: (3, 1). Discount 1/2: d0 = 1 / (1 - 1/4) = 4/3, d1 = d0 / 4 = 1/3.
     np.testing.assert_allclose(policy_returns(ladder(1.0), np.ones((3, 1))), [3.0, 1.0], rtol=1e-14)
     np.testing.assert_allclose(policy_returns(ladder(0.5), np.ones((3, 1))), [5 / 3, 1 / 3], rtol=1e-14)
+    found = best_policy(ladder(1.0), [1.0, 0.0])
+    assert found.value == pytest.approx(3.0, rel=1e-12)
+    np.testing.assert_allclose(found.values, [3.0, 1.0, 0.0], atol=1e-10)
+    np.testing.assert_allclose(occupancy(ladder(0.5), np.ones((3, 1)))[:, 0], [4 / 3, 1 / 3, 0.0], rtol=1e-14)
     # Three steps: (1 + 1/2) + (1/2 + 1/4) + 0 + ...: at 0 with 1, 1/2, 1/4; at 1 with 0, 1/2, 1/4.
     taken = occupancy(ladder(1.0), np.ones((3, 1)), horizon=3)[:, :, 0]
     np.testing.assert_allclose(taken, [[1, 0, 0], [0.5, 0.5, 0], [0.25, 0.25, 0]], rtol=1e-14)
     np.testing.assert_allclose(policy_returns(ladder(1.0), np.ones((3, 1)), average=True), 0.0, atol=1e-14)
+    # A trap that this policy does not enter (action 1 ends, action 0 is caught) does no harm.
+    trap = np.eye(3)[[[1, 2], [1, 1], [2, 2]]]
+    trapped = finite_problem(trap, np.ones((3, 2, 1)), start=0, terminal=[False, False, True], discount=1.0)
+    np.testing.assert_allclose(policy_returns(trapped, np.tile([0.0, 1.0], (3, 1))), 1.0, rtol=1e-14)
+    with pytest.raises(NoConvergence, match="state 1 never ends"):
+        policy_returns(trapped, np.full((3, 2), 0.5))
     with pytest.raises(NoConvergence, match="state 0 never ends"):
         policy_returns(finite_problem(**two_state, discount=1.0), np.full((2, 2), 0.5))
 
@@ -141,6 +151,8 @@ def test_bad_input_is_refused(two_state):
         policy_returns(problem, np.full((4, 2, 2), 0.5), horizon=3)
     with pytest.raises(InvalidPolicy, match=r"policy\[1\] is \[0.5, 0.6\]"):
         policy_returns(problem, [[1.0, 0.0], [0.5, 0.6]])
+    with pytest.raises(InvalidPolicy, match=r"policy\[0\] is \[1.5, -0.5\]"):
+        policy_returns(problem, [[1.5, -0.5], [0.5, 0.5]])
     with pytest.raises(InvalidPolicy, match=r"policy\[0\] is \[nan, 1.0\]"):
         policy_returns(problem, [[np.nan, 1.0], [0.5, 0.5]])
     with pytest.raises(InvalidPoints, match="weights"):
