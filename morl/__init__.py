@@ -1,6 +1,7 @@
 """Many objectives: fronts of policies, and the rules that find them."""
 
-from morl.discovery import Discovery, Interrupted, ScalarReward, complete, discover
+from engine.run import Interrupted, complete
+from morl.discovery import Discovery, ScalarReward, discover
 from morl.front import Front, NothingFits, Policy
 from morl.methods import CMORL, METHODS, FrontConfig, WeightedSumFront
 from morl.presets import recommended

@@ -1,26 +1,24 @@
-"""Runs a front method: train, evaluate, archive, extend, checkpoint; at last re-evaluate on fresh seeds."""
+"""Runs a front method: train, evaluate, archive, extend; at last re-evaluate on fresh seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator
 
 from engine.actor_critic import ActorCritic
-from engine.checkpoint import load_newest, save_numbered
-from engine.evaluate import Scores, evaluate
+from engine.checkpoint import load_newest
 from engine.features import make_features
 from engine.heads import make_head
-from engine.learner import Learner, Population, fresh_population
+from engine.learner import Learner, fresh_population
+from engine.population import Population
 from engine.rollout import Rollout
+from engine.run import Log, Run, complete
 from engine.scalarizers import Linear, Scalarizer
-from envs import VectorEnv, make
 from envs.errors import TradeoffError
 from evaluation import expected_utility, hypervolume
 from morl.archive import Archive
@@ -29,35 +27,22 @@ from morl.front import Front
 from morl.methods import FrontConfig, Plan
 from morl.report import final_front, utility_weights
 
-Log = Callable[[dict[str, Any]], None]
-
 
 class ScalarReward(TradeoffError, ValueError):
     """A front method was given an environment with one objective."""
 
 
-class Interrupted(TradeoffError):
-    """The run was asked to stop and can be resumed."""
-
-
-class Discovery:
-    """The state of a run between two iterations. Everything that matters is in `state_dict`."""
+class Discovery(Run):
+    """A run that looks for a front."""
 
     def __init__(self, config: FrontConfig) -> None:
         """Build environment, model and the first population."""
-        self.config = config
-        self.generator = Generator(config.device).manual_seed(config.seed)
-        probe = self.make_env(1, config.seed)
-        self.spec, self.exact_state = probe.spec, probe.exact_state
-        probe.close()
+        super().__init__(config)
         self._check()
         self.model = build_model(config, self.spec)
-        self.discount = self.spec.discount if config.discount is None else config.discount
         self.reference = config.reference_point or self.spec.reference_point
         self.archive = Archive(config.capacity)
-        self.steps = {"training": 0, "evaluation": 0}
         self.used: set[int] = set()
-        self.history: list[dict[str, Any]] = []
         self.learner: Learner | None = None
         self._enter(config.begin(self.spec))
 
@@ -72,26 +57,6 @@ class Discovery:
         if reference is not None and (len(reference) != m or not np.isfinite(reference).all()):
             names = ", ".join(self.spec.objectives)
             raise ValueError(f"reference_point is {reference}; give {m} finite numbers, one for each of {names}")
-
-    def make_env(self, num_envs: int, seed: int) -> VectorEnv:
-        """Environments of this run's kind."""
-        config = self.config
-        return make(config.env, num_envs, device=config.device, seed=seed, max_episode_steps=config.horizon)
-
-    def draw_seed(self) -> int:
-        """A fresh seed from the run's own generator."""
-        device = self.generator.device
-        return int(torch.randint(2**31 - 1, (), generator=self.generator, device=device))
-
-    @property
-    def total(self) -> int:
-        """Real environment steps so far."""
-        return sum(self.steps.values())
-
-    @property
-    def done(self) -> bool:
-        """Whether the budget is spent."""
-        return self.total >= self.config.steps
 
     def _enter(self, plan: Plan) -> None:
         """Start training a new population."""
@@ -132,10 +97,6 @@ class Discovery:
         self.at_rest = due
         return row
 
-    iteration = 0
-    at_rest = True  # whether the run stands at a point where checkpoints fall
-    rested: int | None = None  # seed of the last `rest`
-
     def _offer(self) -> dict[str, Any]:
         """Evaluate the population and offer it to the archive."""
         assert self.learner is not None
@@ -149,53 +110,46 @@ class Discovery:
         self.history.append(row)
         return row
 
-    def score(self, population: Population, episodes: int) -> Scores:
-        """Evaluate policies on fresh seeds."""
-        return evaluate(
-            self.make_env, self.model, population,
-            episodes=episodes, discount=self.discount, seed=self.draw_seed(),
-        )  # fmt: skip
+    @property
+    def score_line(self) -> str:
+        """See Run.score_line."""
+        last = self.history[-1] if self.history else None
+        return f"{last['cardinality']:.0f} points, hypervolume {last['hypervolume']:.5g}" if last else ""
 
-    def rest(self) -> None:
-        """Where checkpoints fall, saved or not: environments whose state cannot be read begin anew."""
+    def restart(self, seed: int) -> None:
+        """See Run.restart."""
         assert self.learner is not None
-        if not self.exact_state:
-            self.rested = self.draw_seed()
-            self.learner.source.restart(self.rested)  # type: ignore[attr-defined]
+        self.learner.source.restart(seed)  # type: ignore[attr-defined]
+
+    def result(self) -> Front:
+        """The archive, evaluated anew."""
+        return final_front(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
+        """See Run.state_dict."""
         assert self.learner is not None
-        return {
+        return super().state_dict() | {
             "learner": self.learner.state_dict(),
             "scalarizer": type(self.learner.scalarizer).__name__,
-            "generator": self.generator.get_state(),
             "archive": self.archive.state_dict(),
             "preferences": torch.from_numpy(self.preferences),
-            "plan": {"share": self.share, "left": self.left, "iteration": self.iteration},
-            "rested": self.rested,
-            "steps": dict(self.steps),
+            "plan": {"share": self.share, "left": self.left},
             "used": sorted(self.used),
-            "history": self.history,
             "reference": list(self.reference) if self.reference is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly from `state_dict`'s answer."""
+        """See Run.load_state_dict."""
         population = Population.from_state(state["learner"]["population"])
         self._build(population, blank_scalarizer(state["scalarizer"], state["learner"]["scalarizer"]), 0)
         assert self.learner is not None
         if state["rested"] is not None:
-            self.learner.source.restart(state["rested"])  # type: ignore[attr-defined]
+            self.restart(state["rested"])
         self.learner.load_state_dict(state["learner"])
-        self.generator.set_state(state["generator"])
+        super().load_state_dict(state)  # the generator last: building draws from it
         self.archive.load_state_dict(state["archive"])
-        self.preferences, plan = state["preferences"].numpy(), state["plan"]
-        self.share, self.left, self.iteration = plan["share"], plan["left"], plan["iteration"]
-        self.rested = state["rested"]
-        self.steps, self.used = dict(state["steps"]), set(state["used"])
-        # One object per key, as in a run that was never saved: files tell shared strings from equal ones.
-        self.history = [{intern(key): value for key, value in row.items()} for row in state["history"]]
+        self.preferences, self.used = state["preferences"].numpy(), set(state["used"])
+        self.share, self.left = state["plan"]["share"], state["plan"]["left"]
         self.reference = tuple(state["reference"]) if state["reference"] is not None else None
 
 
@@ -241,42 +195,8 @@ def discover(
         log: called with numbers after every iteration.
         stop: asked between iterations; true saves and raises Interrupted.
     """
-    run = Discovery(config)
+    run = config.start()
     if resume and out is not None:
         run.load_state_dict(load_newest(out))
-    return complete(run, out, progress=progress, log=log, stop=stop)
-
-
-def complete(
-    run: Discovery,
-    out: Path | str | None = None,
-    *,
-    progress: bool = False,
-    log: Log | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Front:
-    """Bring a run, fresh or loaded, to the end of its budget; see `discover`."""
-    from morl.progress import bar
-
-    with bar(run.config, run.total, progress) as show:
-        while not run.done:
-            row = run.advance()
-            if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
-                log(row)
-            if run.at_rest:
-                run.rest()
-            if out is not None and run.at_rest:
-                save_numbered(out, run.total, run.state_dict())
-            show(run.total, run.history)
-            if stop() and not run.done:
-                _interrupt(run, out)
-    return final_front(run)
-
-
-def _interrupt(run: Discovery, out: Path | str | None) -> None:
-    if out is not None and run.exact_state and not run.at_rest:
-        save_numbered(out, run.total, run.state_dict())
-    where = f"saved at {run.total} steps; go on with `tradeoff resume {out}`" if out else "nothing was saved: no folder"
-    if out is not None and not run.exact_state and not run.at_rest:
-        where = f"this environment's state cannot be read, so `tradeoff resume {out}` goes on from the last checkpoint"
-    raise Interrupted(f"stopped; {where}")
+    front: Front = complete(run, out, progress=progress, log=log, stop=stop)
+    return front

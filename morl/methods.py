@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-from engine.learner import LearnerConfig, Population
+from engine.learner import LearnerConfig
+from engine.population import Population
+from engine.run import RunConfig
 from engine.scalarizers import Linear, Scalarizer, padded
 from envs.protocol import EnvSpec
 from evaluation import simplex_energy, simplex_lattice
@@ -20,6 +22,7 @@ from morl.archive import Archive
 from morl.barrier import Barrier
 
 if TYPE_CHECKING:
+    from morl.discovery import Discovery
     from morl.front import Front
 
 
@@ -34,34 +37,23 @@ class Plan(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontConfig:
-    """What every front method needs to know."""
+class FrontConfig(RunConfig):
+    """What every front method needs to know; one preference per policy."""
 
-    name: ClassVar[str] = ""
-
-    env: str = "deep-sea-treasure-v0"  # environment id
-    steps: int = 200_000  # real environment steps: training and the evaluations during it
-    seed: int = 0  # one seed, one result, bit for bit
-    policies: int = 8  # policies trained side by side, one preference each
-    horizon: int | None = None  # cut episodes after so many steps; None: as the environment says
-    discount: float | None = None  # of the returns that are reported; None: the environment's usual one
     reference_point: tuple[float, ...] | None = None  # of the hypervolume; None: the environment's usual one
-    evaluate_every: int = 10  # iterations between evaluations (and checkpoints)
-    episodes: int = 5  # evaluation episodes per policy during training
-    final_episodes: int = 20  # fresh episodes per policy for the reported front
     capacity: int = 100  # policies kept in the archive
-    device: str = "cpu"  # where environments and networks live
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("policies", 1), ("evaluate_every", 1), ("episodes", 1),
-                            ("final_episodes", 2), ("capacity", 2), ("seed", 0)):  # fmt: skip
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.horizon is not None and self.horizon < 1:
-            raise ValueError(f"horizon must be at least 1, got {self.horizon}")
-        if self.discount is not None and not 0 < self.discount <= 1:
-            raise ValueError(f"discount must lie in (0, 1], got {self.discount}")
+        RunConfig.__post_init__(self)
+        if self.capacity < 2:
+            raise ValueError(f"capacity must be at least 2, got {self.capacity}")
+
+    def start(self) -> Discovery:
+        """See RunConfig.start."""
+        from morl.discovery import Discovery
+
+        return Discovery(self)
 
     def begin(self, spec: EnvSpec) -> Plan:
         """The first population: one policy per preference, spread over the simplex."""

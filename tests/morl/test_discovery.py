@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from engine import checkpoint
+from engine.run import make as real_make
 from engine.scalarizers import Linear
 from envs import register
 from morl import CMORL, Discovery, Front, Interrupted, ScalarReward, WeightedSumFront, discover
 from morl.barrier import Barrier
-from morl.discovery import make as real_make
 from tests.morl.conftest import TINY, changed, goods
 
 DICE = changed(TINY, env="dice", discount=1.0, reference_point=(0.0, 0.0))
@@ -83,7 +83,7 @@ def test_the_interruptions_hit_both_stages(tmp_path: Path) -> None:
         with pytest.raises(Interrupted):
             discover(TINY, tmp_path / str(moment), stop=after(moment))
         state = checkpoint.load_newest(tmp_path / str(moment))
-        names.append((state["scalarizer"], state["plan"]["iteration"]))
+        names.append((state["scalarizer"], state["iteration"]))
     assert names == [("Linear", 2), ("Linear", 4), ("Barrier", 5), ("Barrier", 7), ("Barrier", 9)]
 
 
@@ -107,10 +107,12 @@ def test_an_interruption_without_a_folder_saves_nothing() -> None:
     assert str(caught.value).count("saved") == 1
 
 
-def test_an_unreadable_run_stopped_between_checkpoints_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted, match=r"cannot be read, so `tradeoff resume .*` goes on from the last checkpoint"):
-        discover(DICE, tmp_path, stop=after(3))
-    assert checkpoint.load_newest(tmp_path)["plan"]["iteration"] == 2
+@pytest.mark.parametrize(("moment", "where"), [(3, "goes on from the last checkpoint"), (1, "begins anew")])
+def test_an_unreadable_run_stopped_between_checkpoints_says_so(tmp_path: Path, moment: int, where: str) -> None:
+    with pytest.raises(Interrupted, match=f"cannot be read, so `tradeoff resume .*` {where}"):
+        discover(DICE, tmp_path, stop=after(moment))
+    kept = [checkpoint.load_newest(tmp_path)["iteration"]] if any(tmp_path.iterdir()) else []
+    assert kept == [2] * (moment == 3)
 
 
 class Counted:
@@ -130,7 +132,7 @@ class Counted:
 @pytest.mark.parametrize("env", ["market", "deep-sea-treasure-v0", "dice"])
 def test_every_real_step_is_counted(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
-    monkeypatch.setattr("morl.discovery.make", lambda *a, **k: Counted(real_make(*a, **k), steps))
+    monkeypatch.setattr("engine.run.make", lambda *a, **k: Counted(real_make(*a, **k), steps))
     rows: list[dict[str, Any]] = []
     config = changed(TINY, env=env, steps=1000, horizon=6, evaluate_every=3, reference_point=(-9.0, -9.0))
     front = config.run(log=rows.append)

@@ -1,0 +1,190 @@
+"""A run: trains to a budget of real environment steps, rests at checkpoints, and resumes to the same bytes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from sys import intern
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator
+
+from engine.actor_critic import ActorCritic
+from engine.checkpoint import save_numbered
+from engine.evaluate import Scores, evaluate
+from engine.population import Population
+from envs import VectorEnv, make
+from envs.errors import TradeoffError
+
+Log = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(TradeoffError):
+    """The run was asked to stop and can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every run needs to know. The fields, and those that a method adds, are its options on the command line."""
+
+    name: ClassVar[str] = ""
+
+    env: str = "deep-sea-treasure-v0"  # environment id
+    steps: int = 200_000  # real environment steps: training and the evaluations during it
+    seed: int = 0  # one seed, one result, bit for bit
+    policies: int = 8  # policies trained side by side
+    horizon: int | None = None  # cut episodes after so many steps; None: as the environment says
+    discount: float | None = None  # of the returns that are reported; None: the environment's usual one
+    evaluate_every: int = 10  # iterations between evaluations (and checkpoints)
+    episodes: int = 5  # evaluation episodes per policy during training
+    final_episodes: int = 20  # fresh episodes per policy for what is reported
+    device: str = "cpu"  # where environments and networks live
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("policies", 1), ("evaluate_every", 1), ("episodes", 1),
+                            ("final_episodes", 2), ("seed", 0)):  # fmt: skip
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.horizon is not None and self.horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {self.horizon}")
+        if self.discount is not None and not 0 < self.discount <= 1:
+            raise ValueError(f"discount must lie in (0, 1], got {self.discount}")
+
+    def start(self) -> Run:
+        """A fresh run."""
+        raise NotImplementedError
+
+
+class Run(ABC):
+    """The state of a run between two iterations. Everything that matters is in `state_dict`."""
+
+    model: ActorCritic
+    iteration = 0
+    at_rest = True  # whether the run stands at a point where checkpoints fall
+    rested: int | None = None  # seed of the last `rest`
+
+    def __init__(self, config: RunConfig) -> None:
+        """Look at the environment, and begin with nothing learnt."""
+        self.config: Any = config
+        self.generator = Generator(config.device).manual_seed(config.seed)
+        probe = self.make_env(1, config.seed)
+        self.spec, self.exact_state = probe.spec, probe.exact_state
+        probe.close()
+        self.discount = self.spec.discount if config.discount is None else config.discount
+        self.steps = {"training": 0, "evaluation": 0}
+        self.history: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def advance(self) -> dict[str, Any]:
+        """One iteration of the loop, and what falls due after it. Returns numbers for a logger."""
+
+    @abstractmethod
+    def result(self) -> Any:
+        """What is reported, from fresh episodes; can `save` itself into a folder."""
+
+    @abstractmethod
+    def restart(self, seed: int) -> None:
+        """Begin new episodes everywhere."""
+
+    def make_env(self, num_envs: int, seed: int) -> VectorEnv:
+        """Environments of this run's kind."""
+        config = self.config
+        return make(config.env, num_envs, device=config.device, seed=seed, max_episode_steps=config.horizon)
+
+    def draw_seed(self) -> int:
+        """A fresh seed from the run's own generator."""
+        device = self.generator.device
+        return int(torch.randint(2**31 - 1, (), generator=self.generator, device=device))
+
+    @property
+    def total(self) -> int:
+        """Real environment steps so far."""
+        return sum(self.steps.values())
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.total >= self.config.steps
+
+    @property
+    def score_line(self) -> str:
+        """The last evaluation in a few words, for the progress bar."""
+        return ""
+
+    def score(self, population: Population, episodes: int, *, deterministic: bool = True) -> Scores:
+        """Evaluate policies on fresh seeds."""
+        return evaluate(
+            self.make_env, self.model, population,
+            episodes=episodes, discount=self.discount, seed=self.draw_seed(), deterministic=deterministic,
+        )  # fmt: skip
+
+    def rest(self) -> None:
+        """Where checkpoints fall, saved or not: environments whose state cannot be read begin anew."""
+        if not self.exact_state:
+            self.rested = self.draw_seed()
+            self.restart(self.rested)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "generator": self.generator.get_state(),
+            "iteration": self.iteration,
+            "rested": self.rested,
+            "steps": dict(self.steps),
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from `state_dict`'s answer."""
+        self.generator.set_state(state["generator"])
+        self.iteration, self.rested, self.steps = state["iteration"], state["rested"], dict(state["steps"])
+        # One object per key, as in a run that was never saved: files tell shared strings from equal ones.
+        self.history = [{intern(key): value for key, value in row.items()} for row in state["history"]]
+
+
+def complete(
+    run: Run,
+    out: Path | str | None = None,
+    *,
+    progress: bool = False,
+    log: Log | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Any:
+    """Bring a run, fresh or loaded, to the end of its budget, and return its result.
+
+    Args:
+        run: from `RunConfig.start`, perhaps after `load_state_dict`.
+        out: folder for checkpoints; None keeps none.
+        progress: show a progress bar.
+        log: called with numbers after every iteration.
+        stop: asked between iterations; true saves and raises Interrupted.
+    """
+    from engine.progress import bar
+
+    with bar(run, progress) as show:
+        while not run.done:
+            row = run.advance()
+            if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
+                log(row)
+            if run.at_rest:
+                run.rest()
+            if out is not None and run.at_rest:
+                save_numbered(out, run.total, run.state_dict())
+            show()
+            if stop() and not run.done:
+                _interrupt(run, out)
+    return run.result()
+
+
+def _interrupt(run: Run, out: Path | str | None) -> None:
+    if out is None:
+        raise Interrupted("stopped; nothing was saved: no folder")
+    if run.exact_state or run.at_rest:
+        if not run.at_rest:
+            save_numbered(out, run.total, run.state_dict())
+        raise Interrupted(f"stopped; saved at {run.total} steps; go on with `tradeoff resume {out}`")
+    where = "goes on from the last checkpoint" if any(Path(out).glob("checkpoint-*.pt")) else "begins anew"
+    raise Interrupted(f"stopped; this environment's state cannot be read, so `tradeoff resume {out}` {where}")
