@@ -83,6 +83,7 @@ def test_roles_get_as_many_episodes_as_they_ask_for_and_none_is_shared(corridor)
         assert not torch.equal(data[GRADIENT].action, data[RETURNS].action)
         one._estimate(data)
         one._improve(data, torch.tensor(ONES), 1.0)
+        assert (one.estimator.memory["theta"] != one.population.theta).any(), "what is remembered is where it stood"
     assert sizes == [[6, 6], [3, 3], [6, 6]]
     assert one.source.counts["episodes"] - before == 2 * 2 * (6 + 3 + 6)
 

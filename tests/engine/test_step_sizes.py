@@ -16,6 +16,8 @@ def test_a_scheduled_step_shrinks_and_remembers_its_turn() -> None:
         update.step(theta, torch.full((1, 1, 1), 4.0), state, 1.0)
         seen.append(theta.item())
     assert seen == pytest.approx([2.0, 10 / 3, 13 / 3]) and state["steps"] == 3
+    update.step(theta, torch.full((1, 1, 1), 4.0), state, 0.5)  # half of 1/2 * 2/5 * 4
+    assert theta.item() == pytest.approx(13 / 3 + 0.4)
 
 
 def _polyak(update: Polyak, values, gradients, best=None, rate: float = 1.0):

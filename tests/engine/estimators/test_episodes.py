@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+import engine.scores
+from engine.actor_critic import ActorCritic
 from engine.episodes import (
+    Episodes,
     alive_steps,
     coefficients,
     discounted,
@@ -15,6 +18,8 @@ from engine.episodes import (
     returns,
     unfold,
 )
+from engine.features import Features
+from engine.heads import Categorical, Gaussian
 from engine.scores import channel_gradients, linearise, log_probs, squared_norms, trajectory_gradients
 from engine.trajectories import fold
 from envs.errors import NumericalTrouble
@@ -151,22 +156,32 @@ def test_exploding_weights_stop_with_advice() -> None:
         importance_weights(torch.ones(500, 1, 1), alive)
 
 
-def test_sums_of_scores_by_trajectory_and_by_channel_are_those_of_autograd(world) -> None:
-    data = world.drawn(world.theta, 2, 3, torch.Generator().manual_seed(3))
-    theta = torch.cat([world.theta, world.theta + 0.1])
-    per_channel = torch.stack([coefficients(x, data.alive) for x in data.paid.unbind(-1)], -1)
+@pytest.mark.parametrize("hidden", [(4,), (5, 3)])
+@pytest.mark.parametrize(
+    "head", [Categorical((2, 3), flat=False), Gaussian((-1.0,), (1.0,))], ids=["choices", "normal"]
+)
+def test_sums_of_scores_by_trajectory_and_by_channel_are_those_of_autograd(head, hidden, monkeypatch) -> None:
+    monkeypatch.setattr(engine.scores, "LARGEST_CHUNK", 20)  # several chunks
+    model, draw = ActorCritic(Features(3), head, 2, hidden), torch.Generator().manual_seed(3)
+    theta = torch.randn(2, 2, model.network.parameters, generator=draw).double()
+    inputs = torch.randn(2, 12, 3, generator=draw).double()
+    action = head.sample(*model.outputs(model.actor(theta), inputs), head.noise((2, 12), draw).double())
+    per_channel = torch.randn(4, 2, 3, 2, generator=draw).double()
+    alive = torch.ones(4, 2, 3, dtype=torch.bool)
+    data = Episodes(inputs, action, torch.zeros(4, 2, 3).double(), per_channel, alive)
+
     leaf = theta.clone().requires_grad_()
-    terms = per_channel * unfold(world.model.log_prob(leaf, data.inputs, data.action), 4).unsqueeze(-1)
+    log_prob = unfold(model.log_prob(leaf, inputs, action), 4)
+    terms = per_channel * log_prob.unsqueeze(-1)
     rows = lambda total: torch.autograd.grad(total, leaf, retain_graph=True)[0][:, 0]  # noqa: E731
     want = torch.stack([rows(terms[..., c].sum() / 3) for c in range(2)], 1)
-    torch.testing.assert_close(channel_gradients(world.model, theta, data, per_channel), want, **EXACT)
+    torch.testing.assert_close(channel_gradients(model, theta, data, per_channel), want, **EXACT)
     one = per_channel[..., 0]
     want = torch.stack([rows(terms[:, :, b, 0].sum()) for b in range(3)], 1)
-    torch.testing.assert_close(trajectory_gradients(world.model, theta, data, one), want, **EXACT)
-    torch.testing.assert_close(linearise(world.model, theta, data)[1](one)[:, 0], want.mean(1), **EXACT)
-    single = unfold(world.model.log_prob(leaf, data.inputs, data.action), 4)
-    want = torch.stack([rows(s).square().sum() for s in single.flatten()]).view(4, 2, 3)
-    torch.testing.assert_close(squared_norms(world.model, theta, data), want, **EXACT)
+    torch.testing.assert_close(trajectory_gradients(model, theta, data, one), want, **EXACT)
+    torch.testing.assert_close(linearise(model, theta, data)[1](one)[:, 0], want.mean(1), **EXACT)
+    want = torch.stack([rows(x).square().sum() for x in log_prob.flatten()]).view(4, 2, 3)
+    torch.testing.assert_close(squared_norms(model, theta, data), want, **EXACT)
 
 
 def test_the_mixture_is_the_sum_of_its_channels(world) -> None:
