@@ -141,12 +141,20 @@ def test_what_has_ended_is_not_visited():
     found = concave_optimum(problem, lambda returns, taken: -cvxpy.square(cvxpy.sum(taken) - 1.5))
     assert found.value == pytest.approx(0.0, abs=1e-6) and found.policy[0, 1] == pytest.approx(0.5, abs=1e-3)
     assert found.gap(np.tile([1.0, 0.0], (3, 1))) == pytest.approx(0.25, abs=1e-5)
+    # Entropy of 1 - p, p, p/2, p/2, and of zeros, where its slope is infinite: best where 2 (1 - p) = e p^2.
+    best = (np.sqrt(1 + 2 * np.e) - 1) / np.e
+    parts = np.array([1 - best, best, best / 2, best / 2])
+    found = concave_optimum(problem, lambda returns, taken: cvxpy.sum(cvxpy.entr(taken)))
+    assert found.value == pytest.approx(-(parts * np.log(parts)).sum(), abs=1e-6)
+    assert found.bound - found.value <= 3e-6 and found.policy[0, 1] == pytest.approx(best, abs=1e-3)
 
 
 def test_outside_the_domain_the_gap_is_infinite():
     found = concave_optimum(shares((1, 0), (0, 2)), lambda returns, taken: cvxpy.sum(cvxpy.log(returns)), horizon=1)
     assert found.gap([[1.0, 0.0]]) == np.inf
     assert found.gap([[0.25, 0.75]]) == pytest.approx(np.log(0.5) - np.log(0.375), abs=1e-5)
+    root = concave_optimum(shares((1, 0), (0, 2)), lambda returns, taken: cvxpy.sqrt(returns[0] - 0.75), horizon=1)
+    assert root.gap([[0.5, 0.5]]) == np.inf and root.gap([[0.84, 0.16]]) == pytest.approx(0.2, abs=1e-5)
 
 
 def test_utilities_that_are_not_concave_are_refused():

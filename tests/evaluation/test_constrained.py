@@ -219,6 +219,7 @@ def test_a_trap_that_nothing_leads_to_is_not_counted():
     transition = np.eye(3)[[[0, 1], [1, 1], [2, 2]]]
     reward = np.array([[[-1.0], [0.0]], [[0.0], [0.0]], [[1.0], [1.0]]])
     problem = finite_problem(transition, reward, start=0, terminal=[False, True, False], discount=1.0)
+    assert constrained_optimum(problem, [1.0], []).value == pytest.approx(0.0, abs=1e-12)
     found = constrained_optimum(problem, [1.0], [Limit(0, -2.0)])
     assert found.value == pytest.approx(-2.0)  # two steps on average before the end: stays with chance 2/3
     np.testing.assert_allclose(found.policy, [[2 / 3, 1 / 3], [0.5, 0.5], [0.5, 0.5]], atol=1e-9)
