@@ -92,6 +92,16 @@ def returns(paid: Tensor, weights: Tensor | None = None) -> Tensor:
     return paid.sum(0) if weights is None else torch.einsum("tpbc,tpb->pbc", paid, weights)
 
 
+def centred(paid: Tensor) -> Tensor:
+    """Each step's pay [T, P, B, c] less the mean of what the other trajectories were paid at that step.
+
+    In any sum with weights or scores, a level b_h independent of the trajectory has mean zero: E[1 - omega_h] = 0
+    and E[omega_h score_t] = 0 for t <= h. A batch of one stays as it is.
+    """
+    count = paid.shape[2]
+    return paid if count == 1 else (paid - paid.mean(2, keepdim=True)) * (count / (count - 1))
+
+
 def mixed(paid: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum [T, P, B] of the channels [T, P, B, c] with weights [P, c]: the shadow reward."""
     return torch.einsum("tpbc,pc->tpb", paid, weights)

@@ -21,6 +21,7 @@ from engine.curvature import curvature, slopes
 from engine.episodes import (
     Baseline,
     Episodes,
+    centred,
     coefficients,
     effective_sample_size,
     importance_weights,
@@ -49,6 +50,7 @@ class Recursion:
     whole_weights: bool = False  # weigh every step by its whole trajectory
     causal: bool = True  # a score is paid from its step on; False: by the whole trajectory
     baseline: Baseline = "none"
+    centre: bool = False  # take the others' pay at the same step off every reward, in gradients and in all transports
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # least and largest possible J, per channel
     seed: int = 0  # of the random interpolates
 
@@ -114,11 +116,12 @@ class Recursive:
         shift = torch.zeros_like(fresh)
         if self.eta < 1 and self.settings.transport == "importance":
             log_ratio = log_probs(model, self.memory["theta"], episodes) - episodes.log_prob
-            shift = fresh - returns(episodes.paid, self._weights(log_ratio, episodes)).mean(1)
+            omega, paid = self._weights(log_ratio, episodes), self._paid(episodes)
+            shift = (returns(paid) - returns(paid, omega)).mean(1)
         elif self.eta < 1 and self.settings.transport == "hessian":
             episodes = data[RETURNS_CURVATURE if self.settings.separate else CURVATURE]
             slope = slopes(model, self._between(theta), theta - self.memory["theta"], episodes)
-            shift = returns(episodes.paid, slope.cumsum(0)).mean(1)
+            shift = returns(self._paid(episodes), slope.cumsum(0)).mean(1)
         self.estimate = self._boxed(self._blend("returns", fresh, shift))
         return self.estimate
 
@@ -162,9 +165,9 @@ class Recursive:
         change of the prices. The Hessian's product of gradient and score is taken per trajectory, then averaged.
         """
         between, step, q = self._between(theta), theta - self.memory["theta"], self._share(theta)[..., 0]
-        priced = torch.lerp(self.memory["used"], used, q)
-        ahead = coefficients(mixed(episodes.paid, priced), episodes.alive)
-        change = coefficients(mixed(episodes.paid, used - self.memory["used"]), episodes.alive)
+        paid, priced = self._paid(episodes), torch.lerp(self.memory["used"], used, q)
+        ahead = coefficients(mixed(paid, priced), episodes.alive)
+        change = coefficients(mixed(paid, used - self.memory["used"]), episodes.alive)
         return curvature(model, between, step, episodes, ahead, lambda slope: ahead * slope.sum(0) + change)
 
     def _coefficients(
@@ -172,8 +175,11 @@ class Recursive:
     ) -> Tensor:
         s = self.settings
         squares = squared_norms(model, theta, episodes) if s.baseline == "optimal" else None
-        reward = mixed(episodes.paid, by)
+        reward = mixed(self._paid(episodes), by)
         return coefficients(reward, episodes.alive, omega, causal=s.causal, baseline=s.baseline, squares=squares)
+
+    def _paid(self, episodes: Episodes) -> Tensor:
+        return centred(episodes.paid) if self.settings.centre else episodes.paid
 
     def _weights(self, log_ratio: Tensor, episodes: Episodes) -> Tensor:
         return importance_weights(log_ratio, episodes.alive, self.settings.whole_weights)

@@ -88,6 +88,18 @@ def test_roles_get_as_many_episodes_as_they_ask_for_and_none_is_shared(corridor)
     assert one.source.counts["episodes"] - before == 2 * 2 * (6 + 3 + 6)
 
 
+def test_only_roles_of_the_same_parameters_are_played_together(corridor, monkeypatch) -> None:
+    one = _learner(corridor, n_harpg(0.1, 4, curvature=3))
+    one.iterate()
+    played, collect = [], one._collect
+    monkeypatch.setattr(one, "_collect", lambda theta, n: played.append((theta, n)) or collect(theta, n))
+    before, now = one.estimator.memory["theta"].clone(), one.population.theta.clone()
+    one.iterate()
+    assert [n for _, n in played] == [8, 6] and played[0][0] is one.population.theta
+    share = (played[1][0] - before).norm() / (now - before).norm()
+    assert 0.01 < share < 0.99
+
+
 def test_a_step_climbs_the_gradient_of_autograd(corridor) -> None:
     one = _learner(corridor, gpomdp(0.5, 7, separate=False))
     theta = one.population.theta.clone()

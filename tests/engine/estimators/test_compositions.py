@@ -146,6 +146,7 @@ def test_how_each_method_moves() -> None:
     assert harpg(0.1, 4).update == Scheduled(SGD(0.1), 0.5) and n_harpg(0.1, 4).update == Scheduled(Normalised(0.1), 1)
     assert n_pg_igt(0.1, 4).estimator.settings.eta(3) == pytest.approx((2 / 5) ** 0.8)
     assert n_harpg(0.1, 4, eta=0.5).estimator.settings.eta(2) == 0.25
+    assert n_vr_pg(0.1).estimator.settings.lag, "one batch serves both only with the prices of the step before"
     assert n_vr_pg(0.1).estimator.settings.separate is False and RETURNS in tsivr(1, 1, 1, 1, 1).estimator.plan(
         torch.zeros(1, 2, 3)
     )

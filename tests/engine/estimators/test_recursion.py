@@ -55,6 +55,42 @@ def test_inverted_weights_fail_that_check(world, near, monkeypatch) -> None:
     assert min(_errors(world, _mean(world, one))) > 1e-3
 
 
+@pytest.mark.parametrize("transport, role, eta", [("importance", GRADIENT, 0.3), ("hessian", CURVATURE, 0.0)])
+def test_centred_rewards_change_no_mean(short, near, transport, role, eta, monkeypatch) -> None:
+    # All batches of two trajectories, side by side as copies of the population, each with the product of its chances.
+    # With eta = 0 only the samples of the Hessian enter; its interpolate is the middle of the segment.
+    fields = {"transport": transport, "eta": lambda t: eta, "separate": False}
+    plain, one = (_remembering(short, near, centre=centre, **fields) for centre in (False, True))
+    for each in (plain, one):
+        monkeypatch.setattr(each, "_share", lambda theta: torch.full((len(theta), 1, 1), 0.5).double())
+    n = short.states.shape[1]
+    index = torch.cartesian_prod(torch.arange(n), torch.arange(n))
+    stack = short.theta.expand(len(index), -1, -1)
+    one.memory = {name: x.expand(len(index), *x.shape[1:]) for name, x in one.memory.items()}
+    asked = one.plan(stack)
+    data = {role: short.episodes(request.theta, index) for role, request in asked.items()}
+    found = one.returns(short.model, stack, data), one.direction(short.model, stack, data, NOW.expand(len(index), -1))
+    chance = short.chance(asked[role].theta[:1])[index].prod(1)
+    for x, want in zip(found, _mean(short, plain), strict=True):
+        torch.testing.assert_close(torch.einsum("p,p...->...", chance, x), want[0], **EXACT)
+
+
+def test_centred_rewards_lower_the_error_of_recursed_returns(world) -> None:
+    # Rewards with a level of 3 per step: weights that differ from 1 carry it into J, unless it is taken off.
+    draw, many = torch.Generator().manual_seed(10), 400
+    stack = world.theta.expand(many, -1, -1)
+    behind = stack + 0.1 * torch.randn(world.theta.shape, generator=draw).double()
+    data = world.drawn(world.theta, many, 8, draw)
+    data = data._replace(paid=data.paid + 3.0 * data.alive.unsqueeze(-1))
+    errors = []
+    for centre in (False, True):
+        settings = Recursion(eta=lambda t: 0.0, transport="importance", separate=False, centre=centre)
+        one = Recursive(settings)
+        one.turn, one.memory = 1, {"theta": behind, "returns": torch.zeros(many, 2).double()}
+        errors.append(one.returns(world.model, stack, {GRADIENT: data}).var(0).sum().item())
+    assert errors[1] < 0.3 * errors[0]
+
+
 def test_without_transport_the_past_is_only_averaged_in(world, near) -> None:
     found, direction = _mean(world, _remembering(world, near))
     want = 0.3 * world.gradient(world.theta, NOW[0]) + 0.7 * world.gradient(near, BEFORE[0])
