@@ -75,6 +75,8 @@ class Watch:
         self.rollouts = self.silent = 0
         self.low = torch.full((len(constraints.channels),), torch.inf)
         self.high = -self.low
+        self.moved = torch.zeros(len(constraints.channels), dtype=torch.bool)  # whether a measured value ever differed
+        self.last = torch.empty(0)  # [P, m + k] measured values of the rollout before
         self.least = torch.empty(0)  # [P, j] measured values where the worst violation was least
         self.worst = torch.empty(0)  # [P] that violation
         self.first_feasible = torch.empty(0)  # [P] rollout number, 0 where never
@@ -86,6 +88,9 @@ class Watch:
         flat = data.channels.flatten(0, 2)
         self.low = torch.minimum(self.low.to(flat), flat.amin(0))
         self.high = torch.maximum(self.high.to(flat), flat.amax(0))
+        if self.last.numel():
+            self.moved = self.moved.to(measured.device) | (measured - self.last).abs().gt(0).any(0)
+        self.last = measured
         self._remember(self.constraints.violation(measured), self.constraints.measured(measured))
         self._complain(measured)
 
@@ -104,22 +109,26 @@ class Watch:
         c = self.constraints
         for i, name in enumerate(c.channels[c.objectives :], c.objectives):
             if self.low[i] < 0:
-                self._tell(f"cost {name!r} is negative ({self.low[i]:.4g}); a cost is kept low: limit a reward by '>='")
-        for i in c.index.tolist():
-            if self.rollouts >= PATIENCE and self.low[i] == self.high[i]:
                 self._tell(
+                    f"{name} negative",
+                    f"cost {name!r} is negative ({self.low[i]:.4g}); a cost is kept low: limit a reward by '>='",
+                )
+        for i in c.index.tolist():
+            if self.rollouts >= PATIENCE and self.low[i] == self.high[i] and not self.moved[i]:
+                self._tell(
+                    f"{c.channels[i]} still",
                     f"{c.channels[i]!r} has been {self.low[i]:.4g} at every step of {self.rollouts} rollouts; its "
-                    "limit steers nothing: is the channel wired up?"
+                    "limit steers nothing: is the channel wired up?",
                 )
         self.silent = self.silent + 1 if c.measured(measured).isnan().any() else 0
         if self.silent >= PATIENCE:
             self._tell(
+                "no end",
                 f"no episode has ended in {self.silent} rollouts, so limits per episode price nothing; set a horizon "
-                "or use the scale 'average'"
+                "or use the scale 'average'",
             )
 
-    def _tell(self, message: str) -> None:
-        topic = message[:40]
+    def _tell(self, topic: str, message: str) -> None:
         if topic not in self.told:
             self.told.add(topic)
             warnings.warn(message, SafetyWarning, stacklevel=2)
@@ -137,7 +146,7 @@ class Watch:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and values."""
-        names = ("rollouts", "silent", "low", "high", "least", "worst", "first_feasible")
+        names = ("rollouts", "silent", "low", "high", "moved", "last", "least", "worst", "first_feasible")
         return {name: getattr(self, name) for name in names} | {"told": sorted(self.told)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
