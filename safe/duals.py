@@ -107,17 +107,20 @@ def augmented(penalty: Gain = 1.0, rate: Gain | None = None, *, start: Gain = 0.
 
 @dataclass(frozen=True, kw_only=True)
 class OptimisticAscent:
-    """multiplier <- [multiplier + rate * (2 v_t - v_{t-1})]_+: the next violation is guessed by going on as before.
+    """multiplier <- [multiplier + rate * (v_t + strength (v_t - v_{t-1}))]_+: the next violation is guessed.
 
-    Source: Moskovitz et al. 2023, arXiv:2302.01275 (ReLOAD); the first step takes v_0 for the past.
+    Strength 1 is 2 v_t - v_{t-1}; more of it damps slow cycles, which small rates make. The first step takes v_0 for
+    the past. Source: Moskovitz et al. 2023, arXiv:2302.01275 (ReLOAD); for other strengths Mokhtari et al. 2020,
+    arXiv:1901.08511.
     """
 
     rate: Gain = 0.05  # [price / violation]
+    strength: Gain = 1.0  # multiples of the last change that are added
     start: Gain = 0.0  # first multiplier
     bound: float = 1e3  # ceiling of the multiplier
 
     def __post_init__(self) -> None:
-        _check_gains(self, ("rate", "start"))
+        _check_gains(self, ("rate", "strength", "start"))
 
     def init(self, policies: int, constraints: int) -> State:
         """See DualRule.init."""
@@ -127,7 +130,8 @@ class OptimisticAscent:
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
         past = torch.where(state["past"].isnan(), violation, state["past"])
-        moved = state["multiplier"] + _row(self.rate, violation.shape[1]) * (2 * violation - past)
+        guess = violation + _row(self.strength, violation.shape[1]) * (violation - past)
+        moved = state["multiplier"] + _row(self.rate, violation.shape[1]) * guess
         return {"multiplier": moved.clamp(0.0, self.bound), "past": violation}
 
     def price(self, state: State, violation: Tensor) -> Tensor:

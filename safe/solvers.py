@@ -163,11 +163,12 @@ class ReLOAD(Steps):
 
     name: ClassVar[str] = "reload"
     rate: Gain = 0.05  # of optimistic dual ascent [price / violation]
+    strength: Gain = 1.0  # of the multipliers' optimism; with small rates and noisy samples more is needed
     bound: float = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual = parts.lagrangian(OptimisticAscent(rate=self.rate, bound=self.bound))
+        dual = parts.lagrangian(OptimisticAscent(rate=self.rate, strength=self.strength, bound=self.bound))
         return stepped(parts, OptimisticWeights(dual), self.step, self.ball)
 
 
@@ -219,13 +220,14 @@ class FOCOPSolver:
 
     name: ClassVar[str] = "focops"
     rate: Gain = 0.05  # of dual ascent [price / violation]
+    penalty: Gain = 0.0  # price of the latest violation, on top of the multiplier [price / violation]
     bound: float = 1e3  # ceiling of the multipliers
     temperature: float = 1.5  # lambda [normalised advantage / nat]
     radius: float = 0.02  # eta [nat]
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual = parts.lagrangian(projected_ascent(self.rate, bound=self.bound))
+        dual = parts.lagrangian(augmented(self.penalty, self.rate, bound=self.bound))
         return Learner(*parts.first(dual), discount=1.0, estimator=FOCOPS(parts.model, self.temperature, self.radius))
 
 
@@ -235,11 +237,12 @@ class CUPSolver:
 
     name: ClassVar[str] = "cup"
     rate: Gain = 0.05  # of dual ascent [price / violation]
+    penalty: Gain = 0.0  # price of the latest violation, on top of the multiplier [price / violation]
     bound: float = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual = parts.lagrangian(projected_ascent(self.rate, bound=self.bound))
+        dual = parts.lagrangian(augmented(self.penalty, self.rate, bound=self.bound))
         return CUP(*parts.first(dual), discount=1.0)
 
 
@@ -249,6 +252,7 @@ class RCPO:
 
     name: ClassVar[str] = "rcpo"
     rate: Gain = 0.02  # of dual ascent, the slowest [price / violation]
+    penalty: Gain = 0.0  # price of the latest violation, on top of the multiplier [price / violation]
     bound: float = 1e3  # ceiling of the multipliers
     critic_speed: float = 3.0  # learning rate of the critics, in multiples of the actors'; at least 1
 
@@ -258,7 +262,7 @@ class RCPO:
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual, rate = parts.lagrangian(projected_ascent(self.rate, bound=self.bound)), parts.config.learning_rate
+        dual, rate = parts.lagrangian(augmented(self.penalty, self.rate, bound=self.bound)), parts.config.learning_rate
         fast = Adam(rate * self.critic_speed)
         return PenalisedCritic(*parts.first(dual), discount=1.0, update=Adam(rate), critic_update=fast)
 

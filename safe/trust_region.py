@@ -8,7 +8,7 @@ parameters of an actor.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -119,11 +119,11 @@ def _subsets(j: int) -> list[list[int]]:
     return [list(chosen) for size in range(j + 1) for chosen in combinations(range(j), size)]
 
 
-def curvature(model: ActorCritic, theta: Tensor, batch: Batch, damping: float) -> Callable[[Tensor], Tensor]:
+def curvature(model: ActorCritic, theta: Tensor, inputs: Tensor, damping: float) -> Callable[[Tensor], Tensor]:
     """v [P, 1, D] -> (H + damping) v, H the Hessian of the mean KL(policy || theta's policy) at theta."""
     with torch.enable_grad():
         actor = theta[:, ACTOR].detach().clone().requires_grad_()
-        out, extra = model.outputs(model.network.layers(actor), batch.inputs)
+        out, extra = model.outputs(model.network.layers(actor), inputs)
         divergence = model.head.divergence(out, extra, out.detach(), extra.detach()).mean(-1).sum()
         (slope,) = torch.autograd.grad(divergence, actor, create_graph=True)
 
@@ -141,21 +141,23 @@ class Ball:
     radius: float = 0.01  # largest mean KL divergence of a step [nat]
     damping: float = 0.01  # added to the curvature
     iterations: int = 10  # of conjugate gradients
+    samples: int = 1000  # that the curvature is averaged over, evenly spaced; products with it are what costs time
     backtracks: int = 10  # shorter steps that are tried
     shorten: float = 0.8  # factor between them, in (0, 1)
 
     def __post_init__(self) -> None:
         if not self.radius > 0 or not self.damping >= 0 or not 0 < self.shorten < 1:
             raise ValueError(f"radius > 0, damping >= 0 and shorten in (0, 1) needed, got {self}")
-        if self.iterations < 1 or self.backtracks < 0:
-            raise ValueError(f"iterations >= 1 and backtracks >= 0 needed, got {self}")
+        if min(self.iterations, self.samples) < 1 or self.backtracks < 0:
+            raise ValueError(f"iterations, samples >= 1 and backtracks >= 0 needed, got {self}")
 
 
 class TrustRegion(Learner):
     """One step of the actors per turn, by a rule inside the ball and a line search; the critics learn as ever.
 
-    The weights of the scalarizer make the objective, so that `trpo_step` with a Lagrangian is TRPO-Lagrangian;
-    `cpo_step` and `pcpo_step` read the limits from `measured` and want weights on objectives only.
+    `rate` multiplies the radius squared. The weights of the scalarizer make the objective, so that `trpo_step` with a
+    Lagrangian is TRPO-Lagrangian; `cpo_step` and `pcpo_step` read the limits from `measured` and want weights on
+    objectives only.
     """
 
     def __init__(self, *parts: Any, measured: MeasuredReturns, rule: StepRule, ball: Ball, **named: Any) -> None:
@@ -164,7 +166,7 @@ class TrustRegion(Learner):
         self.measured, self.rule, self.ball = measured, rule, ball
 
     def _climb(self, batches: dict[str, Batch], rate: float) -> Tensor:
-        self._move(batches["current"])
+        self._move(batches["current"], replace(self.ball, radius=self.ball.radius * rate**2))
         return super()._climb(batches, rate)
 
     def _oracle(self, objectives: list[Tensor]) -> Any:
@@ -177,20 +179,21 @@ class TrustRegion(Learner):
 
         return oracle
 
-    def _move(self, batch: Batch) -> None:
+    def _move(self, batch: Batch, ball: Ball) -> None:
         theta = self.population.theta
         centred = batch.advantages - batch.advantages.mean(1, keepdim=True)
         c = self.measured.constraints
         channels = torch.cat([batch.advantage.unsqueeze(-1), centred[..., c.index] * c.sign.float()], -1)
         batch = batch._replace(advantages=channels)
-        local = local_problem(self.model, theta, batch, self.measured.violation_per_step, self.ball)
-        theta[:, ACTOR] += line_search(self.model, theta, batch, local, self.rule(local), self.ball)
+        local = local_problem(self.model, theta, batch, self.measured.violation_per_step, ball)
+        theta[:, ACTOR] += line_search(self.model, theta, batch, local, self.rule(local), ball)
 
 
 def local_problem(model: ActorCritic, theta: Tensor, batch: Batch, violation: Tensor, ball: Ball) -> Local:
     """The quadratic problem at theta; batch.advantages [P, n, 1 + j] are of the objective and of the violations."""
     gradients = model.channel_gradients(theta, batch)
-    product = curvature(model, theta, batch, ball.damping)
+    every = -(-batch.log_prob.shape[1] // ball.samples)
+    product = curvature(model, theta, batch.inputs[:, ::every], ball.damping)
     solved = torch.cat(
         [conjugate_gradients(product, row.unsqueeze(1), ball.iterations) for row in gradients.unbind(1)], 1
     )
