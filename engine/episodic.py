@@ -63,6 +63,11 @@ class EpisodeSource:
         self.counts["idle"] += data.ended.numel() - useful
         return data
 
+    @property
+    def taken(self) -> int:
+        """Real environment steps so far, idle ones included."""
+        return self.counts["steps"] + self.counts["idle"]
+
     def _env(self, episodes: int) -> VectorEnv:
         if episodes not in self.pool:
             self.pool[episodes] = self.make_env(self.policies * episodes, 0)

@@ -19,6 +19,8 @@ from envs.protocol import Step, VectorEnv
 class Source(Protocol):
     """Whatever yields trajectories: rollouts, replay, recorded data."""
 
+    taken: int  # real environment steps so far
+
     def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
         """Trajectories of the policies theta [P, 2, D]."""
         ...
@@ -78,7 +80,7 @@ class Rollout:
 
     def __init__(self, env: VectorEnv, policies: int, steps: int) -> None:
         """env: N = policies * B environments, environment p * B + b belongs to policy p."""
-        self.env, self.policies, self.steps = env, policies, steps
+        self.env, self.policies, self.steps, self.taken = env, policies, steps, 0
         self.restart(None)
 
     def restart(self, seed: int | None) -> None:
@@ -93,6 +95,7 @@ class Rollout:
         noises = model.head.noise((self.steps, *size), generator).unbind(0)
         data, self.observation = play(self.env, model, theta, by, self.observation, self.start, noises, [])
         self.start = data.ended[-1]
+        self.taken += self.steps * self.env.num_envs
         return data
 
     def _per_policy(self, x: Tensor) -> Tensor:
@@ -100,12 +103,13 @@ class Rollout:
 
     def state_dict(self) -> dict[str, Any]:
         """See Source.state_dict."""
-        return {"env": self.env.state_dict(), "observation": self.observation, "start": self.start}
+        here = {"observation": self.observation, "start": self.start, "taken": self.taken}
+        return {"env": self.env.state_dict(), **here}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Source.load_state_dict."""
         self.env.load_state_dict(state["env"])
-        self.observation, self.start = state["observation"], state["start"]
+        self.observation, self.start, self.taken = state["observation"], state["start"], state["taken"]
 
 
 class EpisodeReturns:

@@ -110,6 +110,11 @@ class Run(ABC):
         return self.total >= self.config.steps
 
     @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """Names of the numbers that evaluations add to what `advance` returns."""
+
+    @property
     def score_line(self) -> str:
         """The last evaluation in a few words, for the progress bar."""
         return ""

@@ -2,9 +2,9 @@
 
 from engine.run import Interrupted, complete
 from morl.discovery import Discovery, ScalarReward, discover
-from morl.front import Front, NothingFits, Policy
+from morl.front import Front, FrontPolicy, NothingFits
 from morl.methods import CMORL, METHODS, FrontConfig, WeightedSumFront
-from morl.presets import recommended
+from morl.presets import learner_settings, recommended
 from morl.truth import known_front
 
 __all__ = [
@@ -13,13 +13,14 @@ __all__ = [
     "Discovery",
     "Front",
     "FrontConfig",
+    "FrontPolicy",
     "Interrupted",
     "NothingFits",
-    "Policy",
     "ScalarReward",
     "WeightedSumFront",
     "complete",
     "discover",
     "known_front",
+    "learner_settings",
     "recommended",
 ]

@@ -68,6 +68,7 @@ class Discovery(Run):
     def _build(self, population: Population, scalarizer: Scalarizer, seed: int) -> None:
         if self.learner is not None:
             self.learner.source.env.close()  # type: ignore[attr-defined]
+        self.spent = self.steps["training"]  # by the populations before
         learning = self.config.learner
         env = self.make_env(len(population) * learning.environments, seed)
         source = Rollout(env, len(population), learning.rollout_steps)
@@ -80,8 +81,7 @@ class Discovery(Run):
         assert self.learner is not None
         rate = 1.0 - self.total / self.config.steps if self.config.learner.anneal else 1.0
         record = self.learner.iterate(rate)
-        learning = self.config.learner
-        self.steps["training"] += learning.rollout_steps * learning.environments * len(self.preferences)
+        self.steps["training"] = self.spent + self.learner.source.taken
         self.iteration += 1
         self.left = None if self.left is None else self.left - 1
         over = self.done or self.total >= self.share * self.config.steps or self.left == 0
@@ -111,6 +111,11 @@ class Discovery(Run):
         return row
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """See Run.columns."""
+        return "hypervolume", "expected_utility", "cardinality"
+
+    @property
     def score_line(self) -> str:
         """See Run.score_line."""
         last = self.history[-1] if self.history else None
@@ -133,7 +138,7 @@ class Discovery(Run):
             "scalarizer": type(self.learner.scalarizer).__name__,
             "archive": self.archive.state_dict(),
             "preferences": torch.from_numpy(self.preferences),
-            "plan": {"share": self.share, "left": self.left},
+            "plan": {"share": self.share, "left": self.left, "spent": self.spent},
             "used": sorted(self.used),
             "reference": list(self.reference) if self.reference is not None else None,
         }
@@ -149,7 +154,7 @@ class Discovery(Run):
         super().load_state_dict(state)  # the generator last: building draws from it
         self.archive.load_state_dict(state["archive"])
         self.preferences, self.used = state["preferences"].numpy(), set(state["used"])
-        self.share, self.left = state["plan"]["share"], state["plan"]["left"]
+        self.share, self.left, self.spent = (state["plan"][name] for name in ("share", "left", "spent"))
         self.reference = tuple(state["reference"]) if state["reference"] is not None else None
 
 

@@ -6,57 +6,34 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Generator
 
 from engine import checkpoint
 from engine.actor_critic import ActorCritic
-from engine.features import Features
 from engine.files import write_atomically
-from engine.heads import Categorical, Gaussian, Head
-from engine.learner import Population
-from engine.normalisers import standard
+from engine.policy import Policy, model_from_state, model_state
+from engine.population import Population
 from envs.errors import TradeoffError
 from evaluation import InvalidWeights, check_weights
-
-HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian}
 
 
 class NothingFits(TradeoffError, ValueError):
     """No policy of the front meets the minimum that was asked for."""
 
 
-@dataclass
-class Policy:
-    """One policy of a front, ready to act."""
+@dataclass(kw_only=True)
+class FrontPolicy(Policy):
+    """One policy of a front."""
 
-    model: ActorCritic
-    population: Population  # of one
     point: NDArray[np.float64]  # [m] its evaluated return
     preference: NDArray[np.float64]  # [m] what it was trained for
     objectives: tuple[str, ...]
-    generator: Generator = field(default_factory=lambda: Generator().manual_seed(0))
-
-    @torch.no_grad()
-    def __call__(self, observation: ArrayLike, deterministic: bool = True) -> NDArray[Any]:
-        """Action for one observation [d], or actions for several [n, d]; as the environment wants them."""
-        seen = torch.as_tensor(np.asarray(observation))
-        single = seen.ndim <= 1
-        rows = seen.reshape(1, 1 if single else len(seen), -1)
-        by = standard(self.population.observations)
-        inputs = self.model.inputs(rows, by, rows.new_zeros(*rows.shape[:2], 0))
-        out, extra = self.model.outputs(self.model.actor(self.population.theta), inputs)
-        head = self.model.head
-        noise = None if deterministic else head.noise(tuple(out.shape[:2]), self.generator)
-        action = head.mode(out, extra) if noise is None else head.sample(out, extra, noise)
-        found: NDArray[Any] = head.to_env(action[0]).numpy()
-        return found[0] if single else found
 
 
 @dataclass
@@ -78,12 +55,14 @@ class Front:
     def __len__(self) -> int:
         return len(self.points)
 
-    def policy(self, row: int) -> Policy:
+    def policy(self, row: int) -> FrontPolicy:
         """The policy behind a row of `points`."""
-        one = self.population[[row]]
-        return Policy(self.model, one, self.points[row], self.preferences[row], self.objectives)
+        return FrontPolicy(
+            model=self.model, population=self.population[[row]], objectives=self.objectives,
+            point=self.points[row], preference=self.preferences[row],
+        )  # fmt: skip
 
-    def select(self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None) -> Policy:
+    def select(self, *, weights: ArrayLike | None = None, minimum: Sequence[float | None] | None = None) -> FrontPolicy:
         """Choose a policy by what matters; arguments and errors as `choose`."""
         return self.policy(self.choose(weights=weights, minimum=minimum))
 
@@ -177,23 +156,3 @@ class Front:
 
 
 ARRAYS = ("points", "errors", "preferences", "members", "episode_returns")
-
-
-def model_state(model: ActorCritic) -> dict[str, Any]:
-    """A model's shape as plain values."""
-    kind = next(name for name, head in HEADS.items() if isinstance(model.head, head))
-    return {
-        "features": asdict(model.features), "head": {"kind": kind, **asdict(model.head)},  # type: ignore[call-overload]
-        "channels": model.channels, "hidden": list(model.hidden), "context": model.context,
-    }  # fmt: skip
-
-
-def model_from_state(state: dict[str, Any]) -> ActorCritic:
-    """The inverse of `model_state`."""
-    features, head = (_with_tuples(state[part]) for part in ("features", "head"))
-    made: Head = HEADS[head.pop("kind")](**head)
-    return ActorCritic(Features(**features), made, state["channels"], tuple(state["hidden"]), state["context"])
-
-
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}

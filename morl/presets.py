@@ -66,6 +66,11 @@ def recommended(method: str, env: str, **changes: Any) -> FrontConfig:
     return kind(**{"env": env, **preset, **changes})
 
 
+def learner_settings(env: str) -> dict[str, Any]:
+    """The learner recommended for an environment, for methods that train policies with critics for one aim."""
+    return {"learner": (PRESETS.get(env) or _by_actions(env))["learner"]}
+
+
 def _by_actions(env: str) -> dict[str, Any]:
     probe = make(env)
     continuous = isinstance(probe.spec.action_space, spaces.Box)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations, cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.plots import write_whole
 from morl import Front
-from tradeoff.drawing import curve
+from tradeoff.drawing import blank, curve
 from tradeoff.errors import BadInput
 from tradeoff.replay import Opened
 
@@ -55,7 +55,7 @@ def common_curves(runs: Sequence[Curves]) -> Curves:
 
 def draw_curves(fronts: Sequence[Front], path: Path) -> Path:
     """Hypervolume over real environment steps: per method the median, the middle half and the range of its runs."""
-    figure = _figure(7.0, 4.5)
+    figure = blank(7.0, 4.5)
     axes = figure.add_subplot()
     for colour, (method, group) in zip(_colours(), by_method(fronts).items(), strict=False):
         steps, values = common_curves([curve(front) for front in group])
@@ -74,7 +74,7 @@ def draw_fronts(fronts: Sequence[Front], path: Path) -> Path:
     pairs = list(combinations(range(len(names)), 2))
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
-    figure = _figure(6.5 if columns == 1 else 4.2 * columns, 4.5 if lines == 1 else 3.6 * lines)
+    figure = blank(6.5 if columns == 1 else 4.2 * columns, 4.5 if lines == 1 else 3.6 * lines)
     for place, (i, j) in enumerate(pairs, start=1):
         axes = figure.add_subplot(lines, columns, place)
         for colour, marker, front in zip(_colours(), cycle("os^DvP*"), fronts, strict=False):
@@ -95,15 +95,6 @@ def by_method(fronts: Sequence[Front]) -> dict[str, list[Front]]:
 
 def _colours() -> Iterator[str]:
     return cycle(COLOURS)
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _finish(axes: Axes, horizontal: str, vertical: str, legend: bool = True) -> None:

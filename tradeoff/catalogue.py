@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from envs import list_environments, make
 from envs.errors import MissingExtra, UnknownName
-from morl import METHODS
 from morl.truth import EXACT, PUBLISHED
+from tradeoff.registry import METHODS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,7 +71,8 @@ def method_table() -> Table:
     table = Table("method", "what it does", "class", "page", title="methods")
     for name, kind in METHODS.items():
         first = (kind.__doc__ or "").strip().splitlines()[0]
-        table.add_row(name, first, f"morl.{kind.__name__}", f"docs/methods/{name.replace('-', '_')}.md")
+        home = kind.__module__.split(".")[0]
+        table.add_row(name, first, f"{home}.{kind.__name__}", f"docs/methods/{name.replace('-', '_')}.md")
     return table
 
 

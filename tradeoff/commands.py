@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradeoff import options
 
@@ -32,9 +32,13 @@ def resume(words: Sequence[str]) -> None:
 def evaluate(words: Sequence[str]) -> None:
     """Play a front anew."""
     given = options.parse(options.Evaluate, words, "evaluate")
-    from tradeoff import replay
+    from tradeoff import replay, replay_trained, results
 
-    found = replay.replay(given.run, given.weights, given.minimum, episodes=given.episodes, seed=given.seed)
+    if results.kind_in(given.run) is results.TRAINED:
+        replay_trained.refuse_preferences(given.run, given.weights, given.minimum)
+        found: Any = replay_trained.replay(given.run, episodes=given.episodes, seed=given.seed)
+    else:
+        found = replay.replay(given.run, given.weights, given.minimum, episodes=given.episodes, seed=given.seed)
     if given.json:
         print(json.dumps(found.record()))
     else:
@@ -44,8 +48,13 @@ def evaluate(words: Sequence[str]) -> None:
 def plot(words: Sequence[str]) -> None:
     """Draw runs anew."""
     given = options.parse(options.Plot, words, "plot")
-    from tradeoff import beside, drawing, replay
+    from tradeoff import beside, drawing, replay, results
 
+    kinds = {results.kind_in(folder) for folder in given.runs}
+    if kinds == {results.TRAINED}:
+        drawn = [results.TRAINED.draw(results.TRAINED.load(folder), folder, None) for folder in given.runs]
+        print("\n".join(str(path) for paths in drawn for path in paths))
+        return
     runs = [replay.open_run(folder) for folder in given.runs]
     fronts = [run.front for run in runs]
     beside.check_comparable(runs)

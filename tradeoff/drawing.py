@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,3 +39,13 @@ def curve(front: Front) -> tuple[np.ndarray, np.ndarray]:
     """Real environment steps [t] and the archive's hypervolume [t] over a run."""
     rows = front.history
     return np.array([float(r["steps"]) for r in rows]), np.array([float(r["hypervolume"]) for r in rows])
+
+
+def blank(width: float, height: float) -> Any:
+    """An empty figure of so many inches that needs no screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Generic[C]):
-    """Find a front, score it on fresh seeds, and leave everything in a run folder."""
+    """Train, score on fresh seeds, and leave everything in a run folder."""
 
     out: Path | None = None  # folder of the run, new or empty; None: runs/METHOD-ENV-SEED
     threads: int = 1  # of torch; small networks run fastest on one
@@ -67,7 +67,7 @@ class Envs:
 
 @dataclass(frozen=True, kw_only=True)
 class Methods:
-    """List front methods."""
+    """List methods."""
 
 
 def parse(kind: Any, words: Sequence[str], command: str, default: Any = None) -> Any:
@@ -102,8 +102,9 @@ def training(words: Sequence[str]) -> Train[Any]:
 
     Raises: UnknownName for a method that does not exist; as `parse`.
     """
+    from engine.run import RunConfig
     from envs.errors import UnknownName
-    from morl import METHODS, FrontConfig, recommended
+    from tradeoff.registry import METHODS, recommended
 
     if not words or words[0] in ("-h", "--help"):
         if not words:
@@ -111,13 +112,26 @@ def training(words: Sequence[str]) -> Train[Any]:
         print(f"usage: tradeoff train METHOD [OPTIONS]\nmethods: {', '.join(METHODS)}")
         print("`tradeoff train METHOD --env ENV --help` lists the options with their defaults for that environment")
         raise SystemExit(0)
-    name, rest = words[0], words[1:]
+    name, rest = words[0], gathered(words[1:], "--limit")
     if name not in METHODS:
         raise UnknownName("method", name, METHODS)
-    default: Any = Train(method=recommended(name, wanted_env(rest) or FrontConfig.env))
+    default: Any = Train(method=recommended(name, wanted_env(rest) or RunConfig.env))
     kind: Any = METHODS[name]
     options: Train[Any] = parse(Train[kind], rest, f"train {name}", default)
     return options
+
+
+def gathered(words: Sequence[str], option: str) -> list[str]:
+    """The same words with the values of an option that is given several times behind its first place."""
+    rest, values = [], []
+    for i, word in enumerate(words):
+        if word.startswith(f"{option}="):
+            values.append(word.removeprefix(f"{option}="))
+        elif i and words[i - 1] == option and word != option:
+            values.append(word)
+        elif word != option:
+            rest.append(word)
+    return [*rest, option, *values] if values else rest
 
 
 def wanted_env(words: Sequence[str]) -> str | None:

@@ -13,21 +13,18 @@ from typing import Any
 import torch
 
 from engine.checkpoint import load_newest
-from morl import Discovery, Front, FrontConfig, complete
-from tradeoff.drawing import PICTURES, draw
+from engine.run import Run, RunConfig, complete
 from tradeoff.errors import BadInput, FolderTaken, as_bad_input, as_disk_full
 from tradeoff.metrics import Metrics, has_tensorboard
+from tradeoff.results import Result, kind_in, kind_of
 from tradeoff.settings import Settings, read_settings, write_settings
-from tradeoff.summary import summary
-
-RESULTS = ("front.pt", "front.csv", "indicators.json", *PICTURES)
 
 
-def train(config: FrontConfig, out: Path | str | None = None, *, threads: int = 1, quiet: bool = False) -> Front:
-    """Run a method, leave everything in a run folder, and return the front.
+def train(config: RunConfig, out: Path | str | None = None, *, threads: int = 1, quiet: bool = False) -> Result:
+    """Run a method, leave everything in a run folder, and return the result: a front, or trained policies.
 
     Args:
-        config: the method; `morl.recommended` makes one.
+        config: the method; `tradeoff.recommended` makes one.
         out: folder, new or empty; None: runs/<method>-<env>-<seed>.
         threads: of torch, for the whole process. Small networks run fastest on one.
         quiet: print nothing.
@@ -43,15 +40,15 @@ def train(config: FrontConfig, out: Path | str | None = None, *, threads: int = 
         return _finish(run, folder, quiet)
 
 
-def resume(out: Path | str, *, quiet: bool = False) -> Front:
-    """Go on with a run from its newest checkpoint; of a finished run, return the front.
+def resume(out: Path | str, *, quiet: bool = False) -> Result:
+    """Go on with a run from its newest checkpoint; of a finished run, return the result.
 
     Raises: NotARun; BadInput for a config.json that is not as it was written; CheckpointError when no checkpoint is
     whole; and as `train`.
     """
     folder = Path(out)
     settings = read_settings(folder)
-    if (folder / "front.pt").is_file():
+    if kind_in(folder) is not None:
         with as_disk_full(folder):
             return _finished(folder, settings.config, quiet)
     run = prepare(settings)
@@ -62,19 +59,19 @@ def resume(out: Path | str, *, quiet: bool = False) -> Front:
         return _finish(run, folder, quiet)
 
 
-def default_folder(config: FrontConfig) -> Path:
+def default_folder(config: RunConfig) -> Path:
     """Where a run lies unless told otherwise."""
     return Path("runs") / f"{config.name}-{config.env.replace('/', '-')}-{config.seed}"
 
 
-def prepare(settings: Settings) -> Discovery:
+def prepare(settings: Settings) -> Run:
     """Build all of a run without touching the disk, so that whatever is wrong is known before anything starts."""
     if settings.threads < 1:
         raise BadInput(f"threads must be at least 1, got {settings.threads}")
     check_device(settings.config.device)
     torch.set_num_threads(settings.threads)
     with as_bad_input():
-        return Discovery(settings.config)
+        return settings.config.start()
 
 
 def check_device(device: str) -> None:
@@ -102,33 +99,31 @@ def say(quiet: bool, text: str) -> None:
         print(text, flush=True)
 
 
-def _finish(run: Discovery, folder: Path, quiet: bool) -> Front:
+def _finish(run: Run, folder: Path, quiet: bool) -> Result:
     if not has_tensorboard():
         say(quiet, "no TensorBoard events: pip install 'tradeoff-rl[tracking]' for them; metrics.csv has the numbers")
-    metrics = Metrics(folder)
+    metrics = Metrics(folder, run.columns)
     try:
         with stop_on_signals() as stop:
-            front = complete(run, folder, progress=not quiet, log=metrics, stop=stop)
+            result: Result = complete(run, folder, progress=not quiet, log=metrics, stop=stop)
     finally:
         metrics.close()
-    _write(front, folder, run.config)
-    say(quiet, summary(front, folder))
-    return front
+    kind = kind_of(result)
+    kind.write(result, folder, run.config.horizon)
+    say(quiet, kind.summary(result, folder))
+    return result
 
 
-def _write(front: Front, folder: Path, config: FrontConfig) -> None:
-    front.save(folder)
-    draw(front, folder, config.horizon)
-
-
-def _finished(folder: Path, config: FrontConfig, quiet: bool) -> Front:
-    front = Front.load(folder)
-    missing = [name for name in RESULTS if not (folder / name).is_file()]
+def _finished(folder: Path, config: RunConfig, quiet: bool) -> Result:
+    kind = kind_in(folder)
+    assert kind is not None
+    result = kind.load(folder)
+    missing = [name for name in kind.files if not (folder / name).is_file()]
     if missing:
-        _write(front, folder, config)
+        kind.write(result, folder, config.horizon)
     again = f"; wrote {', '.join(missing)} again" if missing else ""
     say(quiet, f"{folder} is finished, nothing left to train{again}")
-    return front
+    return result
 
 
 @contextmanager

@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from engine.run import RunConfig
 from envs.errors import UnknownName
-from morl import METHODS, FrontConfig
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
+from tradeoff.registry import METHODS
 
 FILE, VERSION = "config.json", 1
 KEYS = {"version", "method", "threads", "settings"}
@@ -19,7 +20,7 @@ KEYS = {"version", "method", "threads", "settings"}
 class Settings(NamedTuple):
     """All that a run's bytes depend on."""
 
-    config: FrontConfig
+    config: RunConfig
     threads: int  # of torch: sums differ in their last bits with another number
 
 
@@ -74,6 +75,8 @@ def read_value(hint: Any, value: Any, where: str) -> Any:
     """A JSON value as its type hint wants it: numbers, strings, None, tuples and dataclasses."""
     if is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]
+    if get_origin(hint) is Literal and value in get_args(hint):
+        return value
     for option in get_args(hint) if isinstance(hint, UnionType) else (hint,):
         if type(value) is option or (option is NoneType and value is None):
             return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Generator
@@ -95,13 +97,14 @@ def test_a_bad_reward_stops_the_run_and_says_where(collect, bad: float) -> None:
 
 def test_state_goes_on_exactly(collect, clockwork) -> None:
     collect()
-    state = {k: v.clone() if isinstance(v, torch.Tensor) else dict(v) for k, v in collect.source.state_dict().items()}
+    state = copy.deepcopy(collect.source.state_dict())
     want = collect()
     other = Rollout(clockwork(LENGTHS, TERMINATES), 2, 5)
     other.load_state_dict(state)
     got = other.collect(collect.model, collect.theta, fresh_moments(2, 2), Generator().manual_seed(9))
     for name in ("observation", "reward", "start", "terminated", "truncated", "next_observation"):
         assert torch.equal(getattr(got, name), getattr(want, name)), name
+    assert other.taken == collect.source.taken == 2 * 5 * collect.env.num_envs  # two rollouts of five steps
 
 
 def test_restart_begins_new_episodes_from_its_seed(collect) -> None:

@@ -18,7 +18,7 @@ import pytest
 from envs import register_gymnasium
 from tests.tradeoff.conftest import SMALL, assert_same_results, contents
 from tradeoff.cli import main
-from tradeoff.metrics import COLUMNS, Metrics
+from tradeoff.metrics import BASE, Metrics
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -215,15 +215,16 @@ def test_repeated_rows_replace_the_old_ones(cut: str, tmp_path: Path) -> None:
     def row(iteration: int, objective: float) -> dict[str, object]:
         return {"steps": 10 * iteration, "iteration": iteration, "policies": 2, "objective": objective}
 
-    first = Metrics(tmp_path, events=False)
+    scores = ("hypervolume", "expected_utility", "cardinality")
+    first = Metrics(tmp_path, scores, events=False)
     for i in (1, 2, 3):
         first(row(i, 0.5))
     first.close()
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write(cut)  # short by a crash
-    second = Metrics(tmp_path, events=False)
+    second = Metrics(tmp_path, scores, events=False)
     second(row(3, 0.25) | {"hypervolume": 1.5, "expected_utility": -2.0, "cardinality": 3.0})
     second.close()
     head, *lines = (tmp_path / "metrics.csv").read_text().splitlines()
-    assert head == ",".join(COLUMNS)
+    assert head == ",".join((*BASE, *scores))
     assert lines == ["10,1,2,0.5,,,", "20,2,2,0.5,,,", "30,3,2,0.25,1.5,-2.0,3.0"]

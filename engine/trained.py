@@ -1,0 +1,101 @@
+"""The result of a run for one aim: policies, their scores on fresh seeds, and the curve that led there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine import checkpoint
+from engine.actor_critic import ActorCritic
+from engine.files import write_atomically
+from engine.policy import Policy, model_from_state, model_state
+from engine.population import Population
+from envs.errors import TradeoffError
+
+FILE = "policies.pt"
+
+
+@dataclass
+class Trained:
+    """P policies, evaluated on fresh seeds after training."""
+
+    env: str
+    channels: tuple[str, ...]  # m objectives, then k costs
+    objectives: int  # m
+    returns: NDArray[np.float64]  # [P, E, m + k] of fresh episodes, sampling as in training
+    deterministic_returns: NDArray[np.float64]  # [P, E, m + k] of fresh episodes, likeliest actions
+    indicators: dict[str, Any]  # value per policy, real steps, and what the method adds
+    history: list[dict[str, Any]]  # a row per evaluation: steps, value [P], returns [P, m + k], what the learner said
+    model: ActorCritic
+    population: Population
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    @property
+    def best(self) -> int:
+        """Row of the policy with the largest value."""
+        return int(np.argmax(self.indicators["value"]))
+
+    def policy(self, row: int | None = None) -> Policy:
+        """A policy, ready to act; None: the best one. Call it with `deterministic=False` to act as it was trained."""
+        return Policy(model=self.model, population=self.population[[self.best if row is None else row]])
+
+    def save(self, folder: Path | str) -> None:
+        """Write scores.csv, indicators.json and policies.pt into `folder`."""
+        folder = Path(folder)
+        state = {
+            "env": self.env, "channels": list(self.channels), "objectives": self.objectives,
+            "returns": torch.from_numpy(self.returns), "indicators": self.indicators, "history": self.history,
+            "deterministic_returns": torch.from_numpy(self.deterministic_returns),
+            "model": model_state(self.model), "population": self.population.state_dict(),
+        }  # fmt: skip
+        checkpoint.save(folder / FILE, state)
+        write_atomically(folder / "scores.csv", self.table().encode())
+        write_atomically(folder / "indicators.json", (json.dumps(self.indicators, indent=2) + "\n").encode())
+
+    @staticmethod
+    def load(folder: Path | str) -> Trained:
+        """Read what `save` wrote.
+
+        Raises: TradeoffError when the folder holds no finished run; CheckpointError when its file is damaged.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise TradeoffError(f"{folder} holds no finished run (no {FILE}); resume the run, or name another folder")
+        state = checkpoint.load(path)
+        return Trained(
+            env=state["env"], channels=tuple(state["channels"]), objectives=state["objectives"],
+            returns=state["returns"].numpy(), deterministic_returns=state["deterministic_returns"].numpy(),
+            indicators=state["indicators"], history=state["history"], model=model_from_state(state["model"]),
+            population=Population.from_state(state["population"]),
+        )  # fmt: skip
+
+    def table(self) -> str:
+        """A row per policy as CSV: value, then mean and standard error of every channel; once more by likeliest
+        actions."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        names = [f"{c}{kind}" for c in self.channels for kind in ("", "_stderr")]
+        writer.writerow(["policy", "value", *names, "deterministic_value", *(f"deterministic_{n}" for n in names)])
+        halves = [
+            zip(self.indicators[key], _summaries(played), strict=True)
+            for key, played in (("value", self.returns), ("deterministic_value", self.deterministic_returns))
+        ]
+        for p, parts in enumerate(zip(*halves, strict=True)):
+            writer.writerow([p, *(repr(float(x)) for value, row in parts for x in (value, *row))])
+        return out.getvalue()
+
+
+def _summaries(returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean and standard error of each channel, in turn [P, 2 c], of returns [P, E, c]."""
+    error = returns.std(1, ddof=1) / returns.shape[1] ** 0.5
+    return np.stack([returns.mean(1), error], -1).reshape(len(returns), -1)

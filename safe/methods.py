@@ -1,0 +1,111 @@
+"""Constrained solvers as methods of the program: an environment, its limits, and a solver."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.learner import LearnerConfig
+from engine.loop import Loop
+from engine.training import Training, TrainingConfig
+from envs.protocol import EnvSpec
+from safe.constraints import BadLimit, Constraint, Scale, bind, default_constraints
+from safe.solvers import (
+    CPO,
+    CRPO,
+    IPO,
+    P3O,
+    PCPO,
+    RCPO,
+    AugmentedLagrangian,
+    CUPSolver,
+    FOCOPSolver,
+    PIDLagrangian,
+    PlainLagrangian,
+    ReLOAD,
+    constrained_learner,
+)
+
+LIMIT = re.compile(r"(?:(?P<name>[^<>=]+?)\s*(?P<sense><=|>=|=)\s*)?(?P<number>[^<>=]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstrainedConfig(TrainingConfig):
+    """What every constrained solver needs to know."""
+
+    limit: tuple[str, ...] = ()  # 25, or hazards=25, speed>=3, one each; none: as the environment says
+    scale: Scale = "episodic"  # what limits bound: sums per episode, discounted ones, or means per step
+    discount: float | None = 1.0  # of the returns that are reported, and of discounted limits
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    solver: Any = None  # settings of its own
+
+    def constraints(self, spec: EnvSpec) -> tuple[Constraint, ...]:
+        """The limits as they were given, or as the environment states them. Raises BadLimit, UnknownName."""
+        if not self.limit:
+            return default_constraints(spec)
+        return tuple(read_limit(text, spec, self.scale) for text in self.limit)
+
+    def build(self, run: Training) -> Loop:
+        """See TrainingConfig.build."""
+        env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
+        return constrained_learner(
+            env, self.constraints(run.spec), self.solver, self.learner, run.generator,
+            discount=run.discount, policies=self.policies,
+        )  # fmt: skip
+
+    def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
+        """The mean objective."""
+        return returns[:, : len(spec.objectives)].mean(1)
+
+    def rate(self, share: float) -> float:
+        """See TrainingConfig.rate."""
+        return 1.0 - share if self.learner.anneal else 1.0
+
+    def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
+        """The limits, and by how much each policy exceeds them: on average, and in which share of the episodes."""
+        bound = bind(self.constraints(run.spec), run.spec, discount=run.discount)
+        measured = returns.cpu()
+        excess = torch.stack([bound.violation(episode) for episode in measured.unbind(1)], 1)  # [P, E, j]
+        mean = excess.mean(1)
+        return {
+            "limits": list(bound.names()),
+            "violation": mean.tolist(),
+            "feasible": (mean <= 0).all(1).tolist(),
+            "episodes_over_the_limit": (excess > 0).double().mean(1).tolist(),
+        }
+
+
+def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:
+    """A constraint from `25`, `hazards=25`, `hazards<=25` or `speed>=3`. Raises BadLimit."""
+    found = LIMIT.fullmatch(text.strip())
+    try:
+        number = float(found["number"]) if found else float("nan")
+    except ValueError:
+        number = float("nan")
+    if found is None or number != number:
+        raise BadLimit(f"--limit {text} is no limit; write a number, name=number, name<=number or name>=number")
+    if found["name"] is None and len(spec.costs) != 1:
+        raise BadLimit(f"--limit {text} names no cost; {spec.id} has {', '.join((*spec.costs, *spec.objectives))}")
+    name = found["name"] or spec.costs[0]
+    return Constraint(cost=name, limit=number, scale=scale, sense=">=" if found["sense"] == ">=" else "<=")
+
+
+SOLVERS: tuple[Any, ...] = (
+    ReLOAD, PlainLagrangian, PIDLagrangian, AugmentedLagrangian,
+    CRPO, IPO, P3O, CPO, PCPO, FOCOPSolver, CUPSolver, RCPO,
+)  # fmt: skip
+
+
+def _method(solver: Any) -> type[ConstrainedConfig]:
+    own = ("solver", solver, field(default_factory=solver))
+    about = {"name": solver.name, "__doc__": solver.__doc__, "__module__": __name__}
+    kind = make_dataclass(f"{solver.__name__}Run", [own], bases=(ConstrainedConfig,), frozen=True, kw_only=True,
+                          namespace=about)  # fmt: skip
+    return kind
+
+
+METHODS: dict[str, type[ConstrainedConfig]] = {solver.name: _method(solver) for solver in SOLVERS}

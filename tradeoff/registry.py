@@ -1,0 +1,21 @@
+"""Every method of the program by its name, and the settings that are recommended for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import morl
+import safe.methods
+from engine.run import RunConfig
+from envs.errors import UnknownName
+
+METHODS: dict[str, type[RunConfig]] = {**morl.METHODS, **safe.methods.METHODS}
+
+
+def recommended(method: str, env: str, **changes: Any) -> RunConfig:
+    """A method's config with the settings recommended for an environment, then `changes`. Raises UnknownName."""
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
+    if method in morl.METHODS:
+        return morl.recommended(method, env, **changes)
+    return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
