@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from math import factorial
 from typing import Any
@@ -41,15 +42,17 @@ class ServerQueues(BatchedEnv):
     Source: Guidobene, Benedetti and Arapovic 2025, arXiv:2508.10608.
     """
 
-    def __init__(self, num_envs: int, device: Any = "cpu", queues: int = 6, **options: Any) -> None:
-        """queues: M >= 2. options: seed, max_episode_steps."""
+    def __init__(
+        self, num_envs: int, device: Any = "cpu", queues: int = 6, id: str = "server-queues-v0", **options: Any
+    ) -> None:
+        """queues: M >= 2. id: what it calls itself. options: seed, max_episode_steps."""
         if queues < 2:
             raise ValueError(f"server queues need at least 2 queues, got {queues}")
         self.rates = torch.tensor(arrival_rates(queues), dtype=torch.float64, device=device)
         self.most = most_arrivals(float(self.rates.max()))
         self.queues = self.step_draws = queues
         spec = EnvSpec(
-            id="server-queues-v0", observation_space=spaces.Box(0, CAP, (queues,), np.float32),
+            id=id, observation_space=spaces.Box(0, CAP, (queues,), np.float32),
             action_space=spaces.Discrete(queues), objectives=tuple(f"queue_{i}" for i in range(queues)),
             horizon=HORIZON, discount=0.9999, reference_point=(0.0,) * queues,
         )  # fmt: skip
@@ -71,4 +74,7 @@ class ServerQueues(BatchedEnv):
         return state[0].clone()
 
 
-ENVIRONMENTS = {"server-queues-v0": ServerQueues}
+ENVIRONMENTS = {"server-queues-v0": ServerQueues} | {
+    name: partial(ServerQueues, queues=queues, id=name)
+    for name, queues in ((f"server-queues-{queues}-v0", queues) for queues in LADDER)
+}

@@ -73,3 +73,10 @@ def test_returns_of_simple_rules():
 def test_at_least_two_queues():
     with pytest.raises(ValueError, match="at least 2 queues, got 1"):
         make(ID, 1, queues=1)
+
+
+@pytest.mark.parametrize("queues", [6, 8, 12, 16, 32, 64])
+def test_every_published_size_has_an_id_of_its_own(queues):
+    env = make(f"server-queues-{queues}-v0", 2)
+    assert (env.spec.id, len(env.spec.objectives)) == (f"server-queues-{queues}-v0", queues)
+    assert env.rates.tolist() == arrival_rates(queues) and env.reset().shape == (2, queues)
