@@ -11,20 +11,21 @@ from contextlib import contextmanager
 HELP = """\
 usage: tradeoff COMMAND ...      tradeoff COMMAND --help explains its options
 
-Finds Pareto fronts of policies for environments that pay a vector of rewards.
+Finds Pareto fronts of policies for environments that pay a vector of rewards, and policies that keep limits.
 
-  train METHOD     find a front: c-morl or weighted-sum
+  train METHOD     find a front (c-morl, weighted-sum) or the best policy within limits (reload, pid-lagrangian, ...)
   resume RUN       go on with a run that was interrupted
-  evaluate RUN     play a front anew, whole or the policy that a preference selects
-  plot RUN ...     draw a run anew, or several runs of one environment beside each other
+  evaluate RUN     play policies anew, all or the one that a preference selects from a front
+  plot RUN ...     draw a run anew, or several fronts of one environment beside each other
   envs [PATTERN]   environments, their objectives, and whether their front is known
-  methods          front methods and where their pages lie
+  methods          all methods and where their pages lie
 
 examples:
   tradeoff train c-morl --env deep-sea-treasure-v0 --steps 200000 --seed 0 --out runs/dst
   tradeoff evaluate runs/dst --weights 0.3 0.7      the policy that is best for these weights
   tradeoff evaluate runs/dst --minimum 10 None      the policy that returns at least 10 of the first objective
   tradeoff plot runs/dst runs/dst-1 runs/dst-2
+  tradeoff train reload --env deep-sea-treasure-v0 --limit 'time>=-6' --policies 4 --entropy 0.05
   tradeoff train weighted-sum --env minecart-v0 --help      its options, with their defaults for minecart-v0
 
 exit codes: 0 done, 2 bad input (one line says what and the way out), 130 interrupted (the run can be resumed)

@@ -20,21 +20,25 @@ Array = NDArray[np.float64]
 
 
 def draw(trained: Trained, folder: Path, horizon: int | None) -> list[Path]:
-    """Draw curve.png: value, every channel with its limit, and prices where there are any, over training steps."""
-    panels = {"value": series(trained, "value")[..., None]}
-    panels |= {name: series(trained, "returns")[..., i : i + 1] for i, name in enumerate(trained.channels)}
-    if "price" in trained.history[0]:
-        panels["price"] = series(trained, "price")
+    """Draw curve.png: value, every channel with its limit, and the weight of those that have one, over training steps.
+
+    The line is the median over policies, the band the middle half of them.
+    """
+    panels = {"value": series(trained, "value")}
+    for i, name in enumerate(trained.channels):
+        panels[name] = series(trained, "returns")[..., i]
+        if _limits(trained, name):
+            panels[f"weight of {name}"] = series(trained, "weights")[..., i]
     steps = np.array([float(row["steps"]) for row in trained.history])
     figure = blank(3.6 * min(len(panels), 3), 3.0 * -(-len(panels) // 3))
     grid = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), squeeze=False).ravel()
     for axes, (name, values) in zip(grid, panels.items(), strict=False):
-        for column in np.moveaxis(values, -1, 0):
-            low, middle, high = np.quantile(column, (0.25, 0.5, 0.75), axis=1)
-            axes.fill_between(steps, low, high, color=LINE, alpha=0.2, linewidth=0)
-            axes.plot(steps, middle, color=LINE)
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
+        axes.fill_between(steps, low, high, color=LINE, alpha=0.2, linewidth=0)
+        axes.plot(steps, middle, color=LINE)
         for limit in _limits(trained, name):
-            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1)
+            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1, label="limit")
+            axes.legend(frameon=False)
         axes.set(title=name, xlabel="training steps")
     for axes in grid[len(panels) :]:
         axes.remove()
