@@ -86,6 +86,10 @@ class BatchedEnv(ABC):
         observation = self._begin_anew(terminated | truncated, final)
         return Step(observation, reward, self.no_cost if cost is None else cost, terminated, truncated, final)
 
+    def restart(self, which: Tensor) -> Tensor:
+        """Break off the episodes of the environments `which` [N] bool, begin new ones there; observations [N, d]."""
+        return self._begin_anew(which, self.observe(self.state))
+
     def _begin_anew(self, ended: Tensor, final: Tensor) -> Tensor:
         if not ended.any():
             return final
