@@ -1,0 +1,170 @@
+"""Solvers put together: identities with the plain learner, resumption, composition, every setting."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from engine.actor_critic import ACTOR, CRITIC
+from engine.learner import Learner, LearnerConfig, fresh_population
+from engine.rollout import Rollout
+from engine.scalarizers import Linear
+from envs.errors import UnknownName
+from envs.tabular import finite_arrays, make_tabular
+from safe.constraints import BadLimit, Constraint
+from safe.duals import PID
+from safe.optimism import OptimisticWeights
+from safe.solvers import SOLVERS, PlainLagrangian, constrained_learner
+from safe.trust_region import Ball
+
+CONFIG = LearnerConfig(rollout_steps=8, environments=8, epochs=2, minibatches=2, hidden=(8,), learning_rate=0.01)
+LOOSE, TIGHT = 1e6, 0.1
+
+
+def _env(policies=2):
+    """One state; action 1 pays 1 and costs 1, action 0 neither; 4 steps per episode."""
+    paid = np.array([[[0.0, 0.0], [1.0, 1.0]]])
+    model = finite_arrays(np.ones((1, 2, 1)), paid[..., :1], cost=paid[..., 1:], horizon=4)
+    return make_tabular(model, policies * CONFIG.environments, costs=("cost",), limits=(1.0,))
+
+
+def _learner(solver, limit=TIGHT, policies=2, config=CONFIG, seed=0, **named):
+    given = [Constraint(cost="cost", limit=limit)]
+    draw = torch.Generator().manual_seed(seed)
+    return constrained_learner(_env(policies), given, solver, config, draw, policies=policies, **named)
+
+
+def _theta(learner, iterations=4):
+    for _ in range(iterations):
+        learner.iterate()
+    return learner.population.theta
+
+
+@pytest.mark.parametrize("name", ["lagrangian", "pid-lagrangian", "augmented-lagrangian", "reload", "crpo", "p3o"])
+def test_without_a_binding_limit_it_is_ppo_bit_for_bit(name) -> None:
+    draw = torch.Generator().manual_seed(0)
+    built = _learner(SOLVERS[name]())
+    people = fresh_population(built.model, 2, draw)
+    weights = Linear(torch.tensor([[1.0, 0], [1, 0]]))
+    plain = Learner(built.model, Rollout(_env(), 2, 8), people, weights, CONFIG, draw, discount=1.0)
+    assert torch.equal(_theta(plain), _theta(_learner(SOLVERS[name](), LOOSE)))
+    assert not torch.equal(_theta(plain, 0), _theta(built, 8))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_lowers_a_cost_that_breaks_its_limit(name) -> None:
+    # Half of 4 steps cost 1 at first: 2 per episode, limit 1/10. A good step makes action 1 unlikely.
+    solver = SOLVERS[name]()
+    fast = {"rate": 1.0} if "rate" in {f.name for f in fields(solver)} else {}
+    learner = _learner(replace(solver, **fast), config=replace(CONFIG, rollout_steps=16, learning_rate=0.03))
+    _theta(learner, 20)
+    assert (learner.episodes.latest[:, 1] < 1.0).all(), learner.episodes.latest
+    assert learner.episodes.watch.least.shape == (2, 1)
+
+
+@pytest.mark.parametrize("step", ["ppo", "trust-region", "importance", "score"])
+@pytest.mark.parametrize("name", ["lagrangian", "pid-lagrangian", "augmented-lagrangian", "reload", "crpo", "ipo"])
+def test_any_rule_for_weights_joins_any_policy_step(name, step) -> None:
+    thetas = {s: _theta(_learner(SOLVERS[name](step=s)), 2) for s in ("ppo", step)}
+    assert torch.isfinite(thetas[step]).all()
+    assert torch.equal(*thetas.values()) if step == "ppo" and len(thetas) > 1 else True
+    assert (thetas[step] - _learner(SOLVERS[name]()).population.theta).abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_resumed_solver_goes_on_exactly(name) -> None:
+    whole, first, second = (_learner(SOLVERS[name]()) for _ in range(3))
+    _theta(whole, 4)
+    _theta(first, 2)
+    second.load_state_dict(first.state_dict())
+    second.generator.set_state(first.generator.get_state())
+    assert torch.equal(_theta(second, 2), whole.population.theta)
+
+
+def test_policies_with_limits_of_their_own_part_ways() -> None:
+    # Same prices to begin with; a limit of 4 never binds, one of 0 always does.
+    given = [Constraint(cost="cost", limit=(0.0, 4.0))]
+    draw = torch.Generator().manual_seed(0)
+    config = replace(CONFIG, rollout_steps=16, learning_rate=0.03)
+    learner = constrained_learner(_env(), given, PlainLagrangian(rate=1.0), config, draw, policies=2)
+    _theta(learner, 20)
+    assert learner.episodes.latest[0, 1] < 1 < 3 < learner.episodes.latest[1, 1]
+    assert learner.scalarizer.multiplier[1].item() == 0 < learner.scalarizer.multiplier[0].item()
+
+
+def test_trust_region_moves_no_farther_than_its_ball() -> None:
+    ball = Ball(radius=0.002)
+    learner = _learner(SOLVERS["augmented-lagrangian"](step="trust-region", ball=ball))
+    model, before = learner.model, learner.population.theta.clone()
+    learner.iterate()
+    inputs = torch.ones(2, 1, 1)
+    new, old = (model.outputs(model.actor(t), inputs) for t in (learner.population.theta, before))
+    moved = model.head.divergence(*new, *old)
+    assert (moved <= 0.0021).all() and (moved > 0.0005).any()
+    assert (learner.population.theta[:, CRITIC] != before[:, CRITIC]).any()
+    shorter = _learner(SOLVERS["augmented-lagrangian"](step="trust-region", ball=ball))
+    shorter.iterate(0.5)
+    near = model.outputs(model.actor(shorter.population.theta), inputs)
+    assert (model.head.divergence(*near, *old) <= 0.0021 / 4).all()
+
+
+def test_rcpo_regresses_one_critic_on_the_penalised_reward() -> None:
+    # Reward and cost of action 1 cancel at price 1: the first channel pays 0 everywhere, the others are silent.
+    learner = _learner(SOLVERS["rcpo"]())
+    data = learner._sample()["current"]
+    batch = learner.prepare(data, torch.tensor([[1.0, -1.0]]).expand(2, 2))
+    assert torch.equal(data.reward, data.cost) and data.cost.sum() > 0
+    values = learner.model.values(learner.population.theta, batch.inputs, learner.population.returns)
+    # Without reward, target = lambda-return of the critic's own values; one-step part: gamma * V, no reward in it.
+    assert values.shape == batch.target.shape
+    silent = learner.prepare(data._replace(reward=data.reward * 0, cost=data.cost * 0), torch.zeros(2, 2))
+    torch.testing.assert_close(batch.target, silent.target)
+    with pytest.raises(ValueError, match="critics lead"):
+        SOLVERS["rcpo"](critic_speed=0.5)
+
+
+def test_cup_without_a_price_is_its_first_stage() -> None:
+    cup, plain = _learner(SOLVERS["cup"](), LOOSE), _learner(SOLVERS["lagrangian"](), LOOSE)
+    assert torch.equal(_theta(cup), _theta(plain))
+
+
+def test_the_base_may_be_any_scalarizer_and_weights_per_objective() -> None:
+    weights = torch.tensor([[2.0], [3.0]])
+    learner = _learner(PlainLagrangian(), base=weights)
+    assert learner.scalarizer.weights(torch.zeros(2, 2)).tolist() == [[2, 0], [3, 0]]
+    other = _learner(SOLVERS["reload"](), base=OptimisticWeights(Linear(torch.tensor([[2.0, 0], [2, 0]]))))
+    assert torch.isfinite(_theta(other, 1)[:, ACTOR]).all()
+    found = other.scalarizer.weights(torch.zeros(2, 2))
+    assert found[:, 0].tolist() == [2, 2] and (found[:, 1] < 0).all()
+
+
+def test_limits_that_fit_nothing_are_refused() -> None:
+    with pytest.raises(UnknownName, match="did you mean cost"):
+        constrained_learner(
+            _env(1), [Constraint(cost="costs", limit=1.0)], PlainLagrangian(), CONFIG, torch.Generator()
+        )
+    with pytest.raises(BadLimit, match="3 limits"):
+        _learner(PlainLagrangian(), limit=(1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("lagrangian", {"rate": 3.0}), ("lagrangian", {"bound": 1e-3}), ("lagrangian", {"step": "score"}),
+        ("pid-lagrangian", {"rule": PID(kp=3.0, ki=0.05)}), ("augmented-lagrangian", {"penalty": 9.0}),
+        ("reload", {"strength": 5.0}), ("crpo", {"tolerance": 5.0}), ("crpo", {"unit": (1e9,), "tolerance": 1e-3}),
+        ("ipo", {"sharpness": 0.01}), ("ipo", {"bound": 0.01}), ("p3o", {"penalty": 0.01}),
+        ("focops", {"temperature": 9.0}), ("focops", {"radius": 1e-4}), ("focops", {"penalty": 3.0}),
+        ("cup", {"rate": 3.0}), ("rcpo", {"critic_speed": 9.0}), ("cpo", {"ball": Ball(radius=1e-3)}),
+        ("pcpo", {"ball": Ball(damping=1.0)}), ("cpo", {"ball": Ball(backtracks=0, radius=0.3)}),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:the multiplier:UserWarning")
+def test_every_setting_changes_the_run(name, change) -> None:
+    config = replace(CONFIG, epochs=4)
+    limit = 5.0 if "sharpness" in change else TIGHT  # inside its barrier, where it is smooth
+    before, after = (_theta(_learner(SOLVERS[name](**c), limit, config=config), 4) for c in ({}, change))
+    assert (before[:, ACTOR] - after[:, ACTOR]).abs().max() > 1e-6
