@@ -100,7 +100,7 @@ CASES = [  # name, settings, share of the limits that is aimed at: samples leave
     ("augmented-lagrangian", {"penalty": 1.0, "rate": 0.05}, 0.97),
     ("augmented-lagrangian", {"penalty": 2.0, "rate": 0.1, "step": "trust-region"}, 1.0),
     ("reload", {"rate": 0.3, "strength": 3.0}, 0.99),
-    ("crpo", {"unit": tuple(LIMITS.values()), "tolerance": 0.05, "step": "trust-region"}, 0.98),
+    ("crpo", {"unit": tuple(LIMITS.values()), "tolerance": 0.05, "step": "trust-region"}, 1.0),
     ("ipo", {"sharpness": 4000.0, "bound": 0.7}, 0.98),
     ("p3o", {"penalty": 5.0}, 0.98),
     ("focops", {"rate": 0.1, "penalty": 1.0}, 0.98),
@@ -118,7 +118,8 @@ CASES = [  # name, settings, share of the limits that is aimed at: samples leave
 )
 def test_every_solver_is_feasible_and_within_two_percent_of_the_optimum(name, settings, margin) -> None:
     # Of the mixture of the last policies, exact; feasible to 2 % of the limit.
-    found, learner = _solve(name, settings, margin)
+    longer = {"iterations": 300, "tail": 0.25} if name == "crpo" else {}  # its switching takes shorter steps to quieten
+    found, learner = _solve(name, settings, margin, **longer)
     over = found[1:] / list(LIMITS.values()) - 1
     print(f"\n{name}: {found.round(4)}, gap {1 - found[0] / _optimum().value:.2%}, over the limits by {over.round(3)}")
     assert (over <= 0.02).all(), over

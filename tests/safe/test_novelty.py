@@ -38,7 +38,7 @@ def test_novelty_is_the_distance_to_the_nearest(tensor) -> None:
 
 
 def test_ctnb_by_hand(tensor) -> None:
-    # Task (2, 0). Kept: itself. Novel (2.4, 3.2): the bisector (2, 0) + (2 / 4) (2.4, 3.2) = (3.2, 1.6) brought to length
+    # Task (2, 0); kept: itself. Novel (2.4, 3.2): the bisector (2, 0) + (2 / 4) (2.4, 3.2) = (3.2, 1.6), length made
     # (2 + 4) / 2. Novel (-3, 3) against the task: (2, 0) - (-6 / 18) (-3, 3) = (1, 1), length (2 + sqrt 18) / 2.
     task = tensor([2, 0], [2, 0], [2, 0])
     novel = tensor([2.4, 3.2], [2.4, 3.2], [-3, 3])

@@ -159,6 +159,11 @@ def test_a_step_that_only_hurts_is_not_taken() -> None:
     local = local_problem(model, theta, batch, torch.full((2, 1), -1.0), ball)
     assert line_search(model, theta, batch, local, -trpo_step(local), ball).abs().sum() == 0
     assert line_search(model, theta, batch, local, trpo_step(local), ball).abs().sum() > 0
+    # Where the cost is the gain itself, no gain is taken that breaks a limit with nothing to spare.
+    same = batch._replace(advantages=batch.advantages[..., :1].expand(-1, -1, 2))
+    for room, moves in ((1.0, True), (1e-5, False)):
+        local = local_problem(model, theta, same, torch.full((2, 1), -room), ball)
+        assert (line_search(model, theta, same, local, trpo_step(local), ball).abs().sum() > 0) == moves
     for wrong in ({"radius": 0.0}, {"damping": -1.0}, {"shorten": 1.0}, {"iterations": 0}):
         with pytest.raises(ValueError, match="needed"):
             Ball(**wrong)
