@@ -4,7 +4,7 @@ from engine.run import Interrupted, complete
 from morl.discovery import Discovery, ScalarReward, discover
 from morl.front import Front, FrontPolicy, NothingFits
 from morl.methods import CMORL, METHODS, FrontConfig, WeightedSumFront
-from morl.presets import learner_settings, recommended
+from morl.presets import learner_settings, recommended, utility_settings
 from morl.truth import known_front
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "known_front",
     "learner_settings",
     "recommended",
+    "utility_settings",
 ]

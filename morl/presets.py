@@ -66,6 +66,15 @@ def recommended(method: str, env: str, **changes: Any) -> FrontConfig:
     return kind(**{"env": env, **preset, **changes})
 
 
+def utility_settings(env: str) -> dict[str, Any]:
+    """A utility that makes sense for an environment: those of Guidobene et al. 2025 where it has one."""
+    if env.startswith("deep-sea-treasure"):
+        return {"utility": "square-root", "shift": (1.0, 101.0), "floor": (0.0, -100.0), "discount": 1.0}
+    if env.startswith("server-queues"):
+        return {"utility": "harmonic", "weights": (500.0,), "shift": (1.0,), "floor": (0.0,), "ceiling": (500.0,)}
+    return {"utility": "linear"}
+
+
 def learner_settings(env: str) -> dict[str, Any]:
     """The learner recommended for an environment, for methods that train policies with critics for one aim."""
     return {"learner": (PRESETS.get(env) or _by_actions(env))["learner"]}

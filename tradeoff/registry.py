@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import morl
+import morl.utility_methods
 import safe.methods
 from engine.run import RunConfig
 from envs.errors import UnknownName
 
-METHODS: dict[str, type[RunConfig]] = {**morl.METHODS, **safe.methods.METHODS}
+METHODS: dict[str, type[RunConfig]] = {**morl.METHODS, **morl.utility_methods.METHODS, **safe.methods.METHODS}
 
 
 def recommended(method: str, env: str, **changes: Any) -> RunConfig:
@@ -18,4 +19,6 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         raise UnknownName("method", method, METHODS)
     if method in morl.METHODS:
         return morl.recommended(method, env, **changes)
+    if method in morl.utility_methods.METHODS:
+        return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
     return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
