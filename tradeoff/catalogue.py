@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from envs import list_environments, make
 from envs.errors import MissingExtra, UnknownName
+from morl import FrontConfig
 from morl.truth import EXACT, PUBLISHED
 from tradeoff.registry import METHODS
 
@@ -65,14 +66,13 @@ def environment_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def method_table() -> Table:
-    """Methods, what each is in a line, and its page."""
+    """Methods, what each is in a line, and what it leaves."""
     from rich.table import Table
 
-    table = Table("method", "what it does", "class", "page", title="methods")
+    table = Table("method", "what it does", "result", title="methods; docs/methods.md leads to a page for each")
     for name, kind in METHODS.items():
         first = (kind.__doc__ or "").strip().splitlines()[0]
-        home = kind.__module__.split(".")[0]
-        table.add_row(name, first, f"{home}.{kind.__name__}", f"docs/methods/{name.replace('-', '_')}.md")
+        table.add_row(*plain(name, first, "front" if issubclass(kind, FrontConfig) else "policies"))
     return table
 
 

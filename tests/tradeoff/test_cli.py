@@ -13,6 +13,7 @@ import pytest
 
 from engine.learner import LearnerConfig
 from morl import CMORL, METHODS, WeightedSumFront, recommended
+from tradeoff import registry
 from tradeoff.cli import COMMANDS, main, short_warnings
 from tradeoff.options import training, wanted_env
 from tradeoff.settings import Settings, build, read_settings, write_settings
@@ -129,9 +130,9 @@ def test_envs_says_why_one_does_not_start(capsys: pytest.CaptureFixture[str], mo
     assert capsys.readouterr().out.count("pip install 'tradeoff-rl[mujoco]'") == 1
 
 
-def test_methods_names_every_method_and_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+def test_methods_names_every_method_and_the_pages_know_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods"]) == 0
     out = capsys.readouterr().out
-    pages = [f"docs/methods/{name.replace('-', '_')}.md" for name in METHODS]
-    assert [out.count(page) for page in pages] == [1] * len(METHODS)
-    assert all((Path(__file__).parents[2] / page).is_file() for page in pages)
+    assert [out.count(f"│ {name} ") for name in registry.METHODS] == [1] * len(registry.METHODS)
+    pages = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    assert [pages.count(f"| `{name}` |") for name in registry.METHODS] == [1] * len(registry.METHODS)
