@@ -7,6 +7,7 @@ gradient the shadow reward that an ordinary policy gradient climbs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -58,3 +59,83 @@ def _negative_divergence(
     slope = -(above.log() + d / above - log_target) / mass
     value = (d * log_target - torch.xlogy(d, above)).sum(-1)
     return Valued(value, slope.repeat_interleave(actions, -1))
+
+
+def shadow_reward(utility: Utility, occupancy: Tensor) -> Tensor:
+    """dF / dlambda(s, a) at an occupancy [P, S * A]: what each visit is worth to first order. Raises OutsideDomain."""
+    return utility.gradient(occupancy)
+
+
+def occupancy_by_counts(
+    state: Tensor, action: Tensor, alive: Tensor, *, states: int, actions: int, discount: float
+) -> Tensor:
+    """Mean over trajectories of sum_h discount^h 1{(s_h, a_h) = (s, a)}: [P, S * A], unbiased.
+
+    state, action: [T, P, B] whole numbers; alive: [T, P, B] bool, false after the end.
+    """
+    clock = discount ** torch.arange(len(state), dtype=torch.float64, device=state.device)
+    weight = clock.view(-1, 1, 1) * alive / state.shape[2]
+    pair = (state.long() * actions + action.long()).movedim(1, 0).flatten(1)
+    counts = torch.zeros(len(pair), states * actions, dtype=torch.float64, device=state.device)
+    return counts.scatter_add_(1, pair, weight.movedim(1, 0).flatten(1))
+
+
+def occupancy_by_regression(features: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
+    """lambda at queries [P, q] by least squares on features: <phi, argmin_w sum_i (label_i - <phi_i, w>)^2>.
+
+    Args:
+        features: [P, n, d] of sampled pairs; where they do not tell d directions apart, the shortest w is taken.
+        labels: [P, n] discounted visits to the sampled pair in one trajectory, drawn for that pair alone.
+        queries: [P, q, d] features of the pairs that are asked for.
+
+    With one-hot features and every pair sampled it is the mean label of each pair, so the counts.
+    Source: Barakat, Fatkhullin and He 2023, arXiv:2306.01854, section 5.
+    """
+    if labels.shape != features.shape[:2]:
+        raise ValueError(f"labels are {tuple(labels.shape)}; features {tuple(features.shape)} ask for [P, n]")
+    w = torch.linalg.pinv(features.double()) @ labels.double().unsqueeze(-1)
+    return (queries.double() @ w).squeeze(-1)
+
+
+def occupancy_by_likelihood(
+    features: Tensor, counts: Tensor, policy: Tensor, *, mass: float, penalty: float = 1e-6, sweeps: int = 100
+) -> Tensor:
+    """mass * p_w(s) pi(a|s) [P, S * A] with p_w(s) ~ exp(<phi(s), w>) fitted by maximum likelihood.
+
+    Args:
+        features: [S, d] of the states.
+        counts: [P, S] (discounted) visits that were seen.
+        policy: [P, S, A].
+        mass: sum of lambda over an episode.
+        penalty: of |w|^2 / 2 against the mean log-likelihood, > 0, so that the fit exists and is unique.
+        sweeps: Newton steps at most; the likelihood is concave in w and each step is halved until it gains.
+
+    Source: the estimator of Barakat et al. 2024, arXiv:2410.04108 (maximum likelihood for the state occupancy).
+    """
+    share = (counts / counts.sum(-1, keepdim=True)).double()
+    phi = features.double()
+    w = phi.new_zeros(len(share), phi.shape[1])
+
+    def gain(w: Tensor) -> Tensor:
+        return (share * (w @ phi.T).log_softmax(-1)).sum(-1) - penalty / 2 * w.square().sum(-1)
+
+    for _ in range(sweeps):
+        p = (w @ phi.T).softmax(-1)
+        slope = (share - p) @ phi - penalty * w
+        spread = torch.einsum("ps,sd,se->pde", p, phi, phi) - torch.einsum("pd,pe->pde", p @ phi, p @ phi)
+        step = torch.linalg.solve(spread + penalty * torch.eye(phi.shape[1]).to(phi), slope)
+        w, moved = _uphill(gain, w, step)
+        if moved < 1e-12:
+            break
+    return (mass * (w @ phi.T).softmax(-1).unsqueeze(-1) * policy.double()).flatten(1)
+
+
+def _uphill(gain: Callable[[Tensor], Tensor], w: Tensor, step: Tensor) -> tuple[Tensor, float]:
+    """w plus the longest of step, step / 2, ... that does not lose, row by row; and the farthest move."""
+    before, scale = gain(w), torch.ones_like(w[:, :1])
+    for _ in range(40):
+        worse = (gain(w + scale * step) < before - 1e-15).unsqueeze(-1)
+        if not worse.any():
+            break
+        scale = torch.where(worse, scale / 2, scale)
+    return w + scale * step, float((scale * step).abs().max())
