@@ -57,6 +57,16 @@ class RunConfig:
         """A fresh run."""
         raise NotImplementedError
 
+    def run(self, out: Path | str | None = None, *, progress: bool = False, log: Log | None = None) -> Any:
+        """Train, and return the result: a front, or trained policies.
+
+        Args:
+            out: folder for checkpoints; None keeps nothing.
+            progress: show a progress bar.
+            log: called with a dict of numbers after every iteration.
+        """
+        return complete(self.start(), out, progress=progress, log=log)
+
 
 class Run(ABC):
     """The state of a run between two iterations. Everything that matters is in `state_dict`."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ from morl.barrier import Barrier
 
 if TYPE_CHECKING:
     from morl.discovery import Discovery
-    from morl.front import Front
 
 
 class Plan(NamedTuple):
@@ -70,24 +67,6 @@ class FrontConfig(RunConfig):
     def extend(self, archive: Archive, used: set[int], spec: EnvSpec, generator: Generator) -> Plan | None:
         """The next population once a plan is over; None: nothing more to do. `used` holds members chosen before."""
         return None
-
-    def run(
-        self,
-        out: Path | str | None = None,
-        *,
-        progress: bool = False,
-        log: Callable[[dict[str, Any]], None] | None = None,
-    ) -> Front:
-        """Train and return the front.
-
-        Args:
-            out: folder for checkpoints; None keeps nothing.
-            progress: show a progress bar.
-            log: called with a dict of numbers after every iteration.
-        """
-        from morl.discovery import discover
-
-        return discover(self, out, progress=progress, log=log)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ class UtilityConfig(TrainingConfig):
     floor: tuple[float, ...] | None = None  # returns below count as these; None: they stop the run
     ceiling: tuple[float, ...] | None = None  # returns above count as these
     temperature: float = 1.0  # of soft-min [return]
-    learning_rate: float = 3e-3  # of the policy
+    learning_rate: float = 1e-2  # of the policy
+    anneal: bool = True  # let the learning rate fall to zero linearly over the run
     step: Literal["adam", "own"] = "adam"  # Adam along the estimate, or the method's own rule
     baseline: Baseline = "mean"  # subtracted from what follows a step
     centre: bool = True  # subtract the other trajectories' pay at every step from weighted sums
@@ -88,6 +89,10 @@ class UtilityConfig(TrainingConfig):
         inf = float("inf")
         low, high = (_each(x or (end,), m) + (end,) * k for x, end in ((self.floor, -inf), (self.ceiling, inf)))
         return low, high
+
+    def rate(self, share: float) -> float:
+        """See TrainingConfig.rate."""
+        return 1.0 - share if self.anneal else 1.0
 
     def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
         """f of the returns, projected to floor and ceiling."""

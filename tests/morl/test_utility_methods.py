@@ -1,0 +1,96 @@
+"""Methods for one utility of the expected returns: what they build, what they are worth, and where they arrive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from engine.updates import Adam, Normalised, Truncated
+from envs import finite_arrays, make, make_tabular, register
+from morl import utility_settings
+from morl.utility_methods import METHODS, MOPG, MOTSIVRPG, MONormalisedIGT, MOStormPG, UtilityConfig
+
+
+def arms(num_envs: int, **options: object) -> object:
+    """One choice among (1, 0), (0, 1) and (.4, .4)."""
+    model = finite_arrays(
+        [[[0, 1.0]] * 3, [[0, 1.0]] * 3], [[[1, 0], [0, 1], [0.4, 0.4]]] * 2, terminal=[False, True], horizon=1
+    )
+    return make_tabular(model, num_envs, id="arms", objectives=("left", "right"), discount=1.0, **options)
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    register("arms", arms)
+
+
+ARMS = {"env": "arms", "policies": 3, "hidden": (8,), "evaluate_every": 20, "final_episodes": 4000, "steps": 120_000}
+SMALL = {"checkpoint": 512, "batch": 128}
+RUNS = (
+    MOPG(**ARMS, batch=256, learning_rate=0.05, utility="proportional-fair", shift=(0.01,)),
+    MOTSIVRPG(**ARMS, **SMALL, period=6, learning_rate=0.05, utility="proportional-fair", shift=(0.01,)),
+    MOStormPG(**ARMS, **SMALL, eta=0.3, learning_rate=0.05, utility="proportional-fair", shift=(0.01,)),
+    MONormalisedIGT(**ARMS, batch=256, learning_rate=1.0, utility="proportional-fair", shift=(0.01,)),
+)
+
+
+@pytest.mark.parametrize("config", RUNS, ids=lambda c: c.name)
+def test_even_odds_of_two_arms_are_found(config: UtilityConfig) -> None:
+    # log(J0 + .01) + log(J1 + .01): even odds of the first two arms give 2 log .51 = -1.347, the third arm for sure
+    # 2 log .41 = -1.783, the first one alone log 1.01 + log .01 = -4.595. Only a policy that mixes is best.
+    found = config.run()
+    assert found.returns.mean(1) == pytest.approx(np.full((3, 2), 0.5), abs=0.06)
+    assert found.indicators["value"] == pytest.approx([2 * np.log(0.51)] * 3, abs=0.05)
+    assert max(found.indicators["deterministic_value"]) < -1.7  # likeliest actions cannot mix
+    assert found.indicators["real_environment_steps"]["training"] >= 110_000
+
+
+def test_steps_are_the_methods_own_or_adams() -> None:
+    kinds = {name: type(kind(step="own").composition(None).update).__name__ for name, kind in METHODS.items()}
+    assert kinds == {"mo-pg": "SGD", "mo-tsivr-pg": "Truncated", "mo-storm-pg": "SGD", "mo-n-pg-igt": "Scheduled"}
+    own = MOTSIVRPG(step="own", learning_rate=0.5, radius=0.25, env="arms").start().learner.updates[0]
+    assert own == Truncated(0.5, 0.25)
+    assert MOTSIVRPG(learning_rate=0.5, env="arms").start().learner.updates == [Adam(0.5)]
+    assert MONormalisedIGT(learning_rate=0.5).composition(None).update.update == Normalised(0.5)
+
+
+def test_published_utilities_are_recommended() -> None:
+    # Queues: -sum 500 / (J + 1), J cut to [0, 500]: six times 99 give -30, below zero counts as zero: -500 each.
+    spec = make("server-queues-6-v0").spec
+    queues = MOPG(env=spec.id, **utility_settings(spec.id))
+    assert queues.value(torch.full((1, 6), 99.0), spec).item() == pytest.approx(-30)
+    assert queues.value(torch.full((1, 6), -5.0), spec).item() == pytest.approx(-3000)
+    # The deepest treasure: sqrt(23.7 + 1) + sqrt(101 - 19) = 14.0253; the nearest: sqrt 1.7 + sqrt 100 = 11.3038.
+    sea = make("deep-sea-treasure-v0").spec
+    deep = MOPG(env=sea.id, **utility_settings(sea.id))
+    value = deep.value(torch.tensor([[23.7, -19.0], [0.7, -1.0]], dtype=torch.float64), sea)
+    assert value.tolist() == pytest.approx([14.0253, 11.3038], abs=1e-4)
+
+
+def test_every_utility_has_its_value() -> None:
+    # At (4, 9): 13; 2 + 3; -1/4 - 1/9; log 36; 4; -log(e^-4 + e^-9); worst first, weights (2, 1): 2 * 4 + 9.
+    at, spec = torch.tensor([[4.0, 9.0]], dtype=torch.float64), make("arms").spec
+    want = {"linear": 13, "square-root": 5, "harmonic": -13 / 36, "proportional-fair": np.log(36), "max-min": 4}
+    found = {name: MOPG(env="arms", utility=name).value(at, spec).item() for name in want}
+    assert found == pytest.approx(want)
+    gini = MOPG(env="arms", utility="generalised-gini", weights=(2.0, 1.0)).value(at, spec).item()
+    assert gini == pytest.approx(17)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"hidden": ()}, "hidden must name at least one layer"),
+        ({"utility": "proportional-fair", "weights": (-1.0,)}, "weights"),
+        ({"floor": (0.0, 0.0, 0.0)}, "3 numbers were given for 2 objectives"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(RUNS[0], **changes).start()
+    with pytest.raises(ValueError, match=r"eta must lie in \(0, 1\], got 0"):
+        MOStormPG(eta=0.0)
