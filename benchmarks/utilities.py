@@ -111,7 +111,7 @@ def main(quick: bool = False, budget: int = 4000, sizes: tuple[int, ...] = SIZES
 
     Args:
         quick: a fiftieth of the episodes on the two smallest sizes; shows that it works, measures nothing.
-        budget: episodes per run on queues; the sea takes three times as many, which are shorter.
+        budget: episodes per run on queues; the sea takes as many steps as four times that of 25 steps each.
         sizes: numbers of queues.
         figure: where the picture goes.
     """
