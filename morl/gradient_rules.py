@@ -1,0 +1,127 @@
+"""Rules that weigh objectives by how their gradients lie to one another.
+
+Everything they need is the Gram matrix K [P, m, m] of inner products of the gradients G [P, m, D] (ascent directions
+of m channels), so they cost nothing in D. A rule answers weights [P, m]; the direction is their sum with the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from morl.simplex import least_on_simplex
+
+Rule = Callable[[Tensor], Tensor]
+"""Gram matrices [P, m, m] -> weights [P, m]."""
+
+FLAT = 1e-10  # length, relative to the gradients', that counts as none
+
+
+def gram(gradients: Tensor) -> Tensor:
+    """Inner products [P, m, m] of gradients [P, m, D], in double precision."""
+    g = gradients.double()
+    return g @ g.mT
+
+
+def combined(weights: Tensor, gradients: Tensor) -> Tensor:
+    """Direction [P, D] = sum of weights [P, m] times gradients [P, m, D]."""
+    return torch.einsum("pm,pmd->pd", weights.to(gradients), gradients)
+
+
+def with_unit_gradients(rule: Rule) -> Rule:
+    """The rule for gradients brought to length 1 first, so that no unit of reward decides. Zero gradients stay zero."""
+
+    def scaled(k: Tensor) -> Tensor:
+        size = k.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+        inverse = torch.where(size > 0, 1 / size, 0.0)
+        return rule(k * inverse.unsqueeze(1) * inverse.unsqueeze(2)) * inverse
+
+    return scaled
+
+
+def mgda(k: Tensor) -> Tensor:
+    """Weights on the simplex of the shortest direction: it raises every objective by at least its squared length.
+
+    It is zero exactly where no direction raises them all. Two objectives in closed form, more by an active set.
+    Source: Desideri 2012, Comptes Rendus Mathematique 350; Sener and Koltun 2018, arXiv:1810.04650.
+    """
+    if k.shape[1] != 2:
+        return least_on_simplex(k, torch.zeros_like(k[:, 0]))
+    apart = k[:, 0, 0] + k[:, 1, 1] - 2 * k[:, 0, 1]
+    first = torch.where(apart > 0, (k[:, 1, 1] - k[:, 0, 1]) / torch.where(apart > 0, apart, 1.0), 0.5).clamp(0, 1)
+    return torch.stack([first, 1 - first], 1)
+
+
+def random_order(m: int, generator: Generator) -> Tensor:
+    """For each of m objectives the others in random order: [m, m - 1]."""
+    orders = torch.stack([torch.randperm(m, generator=generator, device=generator.device) for _ in range(m)])
+    return orders[orders != torch.arange(m, device=orders.device).unsqueeze(1)].view(m, m - 1)
+
+
+def pcgrad(k: Tensor, order: Tensor | None = None) -> Tensor:
+    """Each gradient loses, one after another, its part against every other one; the sum of what is left.
+
+    order: [m, m - 1], for each objective the others in the order they are met (random in the source); None: by number.
+    Source: Yu et al. 2020, arXiv:2001.06782, algorithm 1.
+    """
+    m = k.shape[1]
+    if order is None:
+        order = torch.tensor([[j for j in range(m) if j != i] for i in range(m)]).view(m, m - 1)
+    total = torch.zeros_like(k[:, 0])
+    for i in range(m):
+        mix = torch.nn.functional.one_hot(torch.full((len(k),), i), m).to(k)
+        for j in order[i].tolist():
+            along = (mix * k[:, j]).sum(1)
+            mix[:, j] -= torch.where(along < 0, along / k[:, j, j].clamp_min(1e-300), 0.0)
+        total += mix
+    return total
+
+
+def cagrad(k: Tensor, reach: float = 0.5, *, sweeps: int = 200) -> Tensor:
+    """Weights of the direction within reach * |g| of the mean gradient g that raises the worst-served objective most.
+
+    The dual: minimise <g_w, g> + reach |g| |g_w| over w on the simplex. With |g_w| <= (|g_w|^2 / s + s) / 2, equal at
+    s = |g_w|, that is a quadratic program in w and a formula in s, jointly convex and solved in turn.
+    reach: in [0, 1); 0 is the mean gradient. Source: Liu et al. 2021, arXiv:2110.14048, algorithm 1, without rescaling.
+    """
+    if not 0 <= reach < 1:
+        raise ValueError(f"reach must lie in [0, 1), got {reach}")
+    unit = k.diagonal(dim1=1, dim2=2).double().mean(1).clamp_min(1e-300)
+    k, even = k / unit[:, None, None], torch.full_like(k[:, 0], 1 / k.shape[1], dtype=torch.float64)
+    if reach == 0:
+        return even
+    toward = (k @ even.unsqueeze(-1)).squeeze(-1)
+    size = (even * toward).sum(1, keepdim=True).clamp_min(FLAT**2).sqrt()
+    w, length = even, size
+    for _ in range(sweeps):
+        w = least_on_simplex(k, toward * length / (reach * size))
+        now = (w * (k @ w.unsqueeze(-1)).squeeze(-1)).sum(1, keepdim=True).clamp_min(FLAT**2).sqrt()
+        settled, length = ((now - length).abs() <= 1e-10 * length).all(), now
+        if settled:
+            break
+    return even + torch.where(length > FLAT, reach * size / length, 0.0) * w
+
+
+def nash(k: Tensor, *, sweeps: int = 100) -> Tensor:
+    """Weights a > 0 with K a = 1 / a: the bargain that maximises the product of the objectives' gains.
+
+    They minimise a' K a / 2 - sum log a, a self-concordant function, by damped Newton steps. The direction does not
+    change with the units of the gradients; its length is sqrt(m). A channel without a gradient gets weight 0.
+    Source: Navon et al. 2022, arXiv:2202.01017, claim 3.1.
+    """
+    return with_unit_gradients(lambda unit: _bargain(unit, sweeps))(k.double())
+
+
+def _bargain(k: Tensor, sweeps: int) -> Tensor:
+    h = k + FLAT * torch.eye(k.shape[1]).to(k)
+    a = torch.ones_like(k[:, 0])
+    for _ in range(sweeps):
+        slope = (h @ a.unsqueeze(-1)).squeeze(-1) - 1 / a
+        step = -torch.linalg.solve(h + torch.diag_embed(a**-2), slope)
+        decrement = (-slope * step).sum(1, keepdim=True).clamp_min(0).sqrt()
+        a = a + step / torch.where(decrement < 0.25, 1.0, 1 + decrement)
+        if (decrement < 1e-12).all():
+            break
+    return a
