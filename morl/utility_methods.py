@@ -6,36 +6,20 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
 from engine import compositions
 from engine.compositions import Composition
 from engine.episodes import Baseline
 from engine.episodic import episodic_learner
 from engine.loop import Loop
-from engine.training import Training, TrainingConfig
+from engine.training import Training
 from engine.updates import Adam
-from envs.protocol import EnvSpec
-from morl.criteria import SER
-from morl.orderings import generalised_gini, max_min, soft_min
-from morl.scalarizers import SERScalarizer
-from morl.utilities import Utility, harmonic, linear, proportional_fair, square_root
-
-UtilityName = Literal[
-    "linear", "square-root", "harmonic", "proportional-fair", "max-min", "soft-min", "generalised-gini"
-]
+from morl.utility_aims import Box, UtilityAim
 
 
 @dataclass(frozen=True, kw_only=True)
-class UtilityConfig(TrainingConfig):
-    """What every method for one utility needs to know."""
+class UtilityConfig(UtilityAim):
+    """What every method for one utility on whole episodes needs to know."""
 
-    utility: UtilityName = "proportional-fair"  # f, of the expected discounted returns
-    weights: tuple[float, ...] = (1.0,)  # of the utility, one for all objectives or one each
-    shift: tuple[float, ...] = (0.0,)  # added to returns first where a root, a ratio or a logarithm needs it
-    floor: tuple[float, ...] | None = None  # returns below count as these; None: they stop the run
-    ceiling: tuple[float, ...] | None = None  # returns above count as these
-    temperature: float = 1.0  # of soft-min [return]
     learning_rate: float = 1e-2  # of the policy
     anneal: bool = True  # let the learning rate fall to zero linearly over the run
     step: Literal["adam", "own"] = "adam"  # Adam along the estimate, or the method's own rule
@@ -44,70 +28,30 @@ class UtilityConfig(TrainingConfig):
     hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
 
     def __post_init__(self) -> None:
-        TrainingConfig.__post_init__(self)
+        UtilityAim.__post_init__(self)
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
-        self.function  # noqa: B018 (bad parameters are refused before anything starts)
-
-    @property
-    def function(self) -> Utility:
-        """The utility. Raises ValueError for parameters that it does not take."""
-        weights, shift = self.weights, self.shift
-        if self.utility == "linear":
-            return linear(weights)
-        if self.utility == "max-min":
-            return max_min(weights)
-        if self.utility == "soft-min":
-            return soft_min(self.temperature, weights)
-        if self.utility == "generalised-gini":
-            return generalised_gini(weights)
-        if self.utility == "square-root":
-            return square_root(weights, shift)
-        return (harmonic if self.utility == "harmonic" else proportional_fair)(weights, shift)
 
     @abstractmethod
-    def composition(self, box: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Composition:
+    def composition(self, box: Box | None) -> Composition:
         """Estimator and own update. box: least and largest returns per channel, to which estimates are projected."""
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
         m = len(run.spec.objectives)
-        parts = self.composition(self._box(m, len(run.spec.costs)))
+        parts = self.composition(self.box(m, len(run.spec.costs)))
         if self.step == "adam":
             parts = parts._replace(update=Adam(self.learning_rate))
-        scalarizer = SERScalarizer(SER(self.function), m, floor=None if self.floor is None else _each(self.floor, m))
         return episodic_learner(
-            run.make_env, scalarizer, parts, run.generator,
+            run.make_env, self.scalarizer(m), parts, run.generator,
             policies=self.policies, hidden=self.hidden, discount=run.discount,
         )  # fmt: skip
-
-    def _box(self, m: int, k: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        if self.floor is None and self.ceiling is None:
-            return None
-        inf = float("inf")
-        low, high = (_each(x or (end,), m) + (end,) * k for x, end in ((self.floor, -inf), (self.ceiling, inf)))
-        return low, high
 
     def rate(self, share: float) -> float:
         """See TrainingConfig.rate."""
         return 1.0 - share if self.anneal else 1.0
-
-    def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
-        """f of the returns, projected to floor and ceiling."""
-        m = len(spec.objectives)
-        box = self._box(m, 0)
-        known = returns[:, :m]
-        if box is not None:
-            known = known.clamp(known.new_tensor(box[0]), known.new_tensor(box[1]))
-        return self.function.value(known)
-
-
-def _each(given: tuple[float, ...], m: int) -> tuple[float, ...]:
-    if len(given) not in (1, m):
-        raise ValueError(f"{len(given)} numbers were given for {m} objectives: {given}; give 1 or {m}")
-    return given * m if len(given) == 1 else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +65,7 @@ class MOPG(UtilityConfig):
 
     batch: int = 12  # episodes per step, for the returns and again for the gradient
 
-    def composition(self, box: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Composition:
+    def composition(self, box: Box | None) -> Composition:
         """See UtilityConfig.composition."""
         return compositions.gpomdp(self.learning_rate, self.batch, box=box, baseline=self.baseline, centre=self.centre)
 
@@ -141,7 +85,7 @@ class MOTSIVRPG(UtilityConfig):
     radius: float = 0.1  # longest step of the method's own rule [parameters]
     lag: bool = False  # price the gradient by the weights of the step before, as the analysis does
 
-    def composition(self, box: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Composition:
+    def composition(self, box: Box | None) -> Composition:
         """See UtilityConfig.composition."""
         return compositions.tsivr(
             self.learning_rate, self.radius, self.checkpoint, self.batch, self.period,
@@ -167,7 +111,7 @@ class MOStormPG(UtilityConfig):
         if not 0 < self.eta <= 1:
             raise ValueError(f"eta must lie in (0, 1], got {self.eta}")
 
-    def composition(self, box: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Composition:
+    def composition(self, box: Box | None) -> Composition:
         """See UtilityConfig.composition."""
         return compositions.storm_pg(
             self.learning_rate, self.batch, self.eta,
@@ -188,7 +132,7 @@ class MONormalisedIGT(UtilityConfig):
     batch: int = 12  # episodes per step
     eta: float = 1.0  # weight of the first estimates
 
-    def composition(self, box: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Composition:
+    def composition(self, box: Box | None) -> Composition:
         """See UtilityConfig.composition."""
         return compositions.n_pg_igt(
             self.learning_rate, self.batch, self.eta, box=box, baseline=self.baseline, centre=self.centre
