@@ -5,7 +5,7 @@ from morl.criteria import ESR, SER, WrongCriterion, accrued
 from morl.discovery import Discovery, ScalarReward, discover
 from morl.front import Front, FrontPolicy, NothingFits
 from morl.methods import CMORL, METHODS, FrontConfig, WeightedSumFront
-from morl.presets import learner_settings, recommended, utility_settings
+from morl.presets import learner_settings, proximal_settings, recommended, utility_settings
 from morl.scalarizers import Lexicographic, SERScalarizer, TrackedIdeal, UtilityWarning
 from morl.truth import known_front
 from morl.utilities import OutsideDomain, Utility
@@ -35,6 +35,7 @@ __all__ = [
     "discover",
     "known_front",
     "learner_settings",
+    "proximal_settings",
     "recommended",
     "utility_settings",
 ]

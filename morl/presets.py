@@ -29,6 +29,12 @@ CART = LearnerConfig(
 BODY = LearnerConfig(gamma=0.99, anneal=True)
 """Continuous control."""
 
+QUEUES = LearnerConfig(
+    rollout_steps=125, environments=8, epochs=4, minibatches=8, learning_rate=1e-3, gamma=0.98, anneal=True,
+    hidden=(128,),
+)  # fmt: skip
+"""Server queues of any size: what a service changes is seen within fifty steps, although episodes last 500."""
+
 SEA: dict[str, Any] = {
     "learner": replace(SMALL, environments=4), "policies": 24, "extension": 0.3, "episodes": 1,
 }  # fmt: skip
@@ -78,6 +84,15 @@ def utility_settings(env: str) -> dict[str, Any]:
 def learner_settings(env: str) -> dict[str, Any]:
     """The learner recommended for an environment, for methods that train policies with critics for one aim."""
     return {"learner": (PRESETS.get(env) or _by_actions(env))["learner"]}
+
+
+def proximal_settings(env: str) -> dict[str, Any]:
+    """The utility and the learner recommended for an environment, for proximal steps along one utility."""
+    if env.startswith("server-queues"):
+        return utility_settings(env) | {"learner": QUEUES}
+    if env.startswith("deep-sea-treasure"):  # the treasures count in full, however far: with gamma .99 20.3 looks best
+        return utility_settings(env) | {"learner": replace(SMALL, gamma=1.0)}
+    return utility_settings(env) | learner_settings(env)
 
 
 def _by_actions(env: str) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import morl
+import morl.proximal_utility
 import morl.utility_methods
 import safe.methods
 from engine.run import RunConfig
 from envs.errors import UnknownName
 
-METHODS: dict[str, type[RunConfig]] = {**morl.METHODS, **morl.utility_methods.METHODS, **safe.methods.METHODS}
+METHODS: dict[str, type[RunConfig]] = {
+    **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS, **safe.methods.METHODS,
+}  # fmt: skip
 
 
 def recommended(method: str, env: str, **changes: Any) -> RunConfig:
@@ -21,4 +24,6 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return morl.recommended(method, env, **changes)
     if method in morl.utility_methods.METHODS:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
+    if method in morl.proximal_utility.METHODS:
+        return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
     return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
