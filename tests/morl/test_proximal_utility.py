@@ -19,9 +19,9 @@ LEARNER = LearnerConfig(
 
 
 def arms(num_envs: int, **options: object) -> object:
-    """One choice among (1, 0), (0, 1) and (.4, .4)."""
+    """One choice among (2, 0), (0, 1) and (.7, .35)."""
     model = finite_arrays(
-        [[[0, 1.0]] * 3, [[0, 1.0]] * 3], [[[1, 0], [0, 1], [0.4, 0.4]]] * 2, terminal=[False, True], horizon=1
+        [[[0, 1.0]] * 3, [[0, 1.0]] * 3], [[[2, 0], [0, 1], [0.7, 0.35]]] * 2, terminal=[False, True], horizon=1
     )
     return make_tabular(model, num_envs, id="two-arms", objectives=("left", "right"), discount=1.0, **options)
 
@@ -59,15 +59,16 @@ def test_a_share_outside_of_zero_to_one_is_refused(eta: float) -> None:
 
 
 def test_even_odds_of_two_arms_are_found_and_steps_counted() -> None:
-    # log(J0 + .01) + log(J1 + .01): even odds of the first two arms give 2 log .51 = -1.347, the third arm for sure
-    # 2 log .41 = -1.783. One turn is 64 steps of 3 x 4 environments; 100 turns are 76,800 steps.
+    # log(J0 + .01) + log(J1 + .01): odds p of the first arm give log 2p + log(1 - p), best at even odds, whatever the
+    # unit of an objective: log 1.01 + log .51 = -.663. The third arm for sure is worth log .71 + log .36 = -1.364. The
+    # mean objective would be best at p = 1: (2, 0). One turn is 64 steps of 3 x 4 environments; 100 are 76,800 steps.
     register("two-arms", arms)
     found = MOPPO(
         env="two-arms", policies=3, steps=76_800, evaluate_every=50, episodes=100, final_episodes=2000,
         utility="proportional-fair", shift=(0.01,), learner=LEARNER,
     ).run()  # fmt: skip
-    assert found.returns.mean(1) == pytest.approx(np.full((3, 2), 0.5), abs=0.08)
-    assert found.indicators["value"] == pytest.approx([2 * np.log(0.51)] * 3, abs=0.06)
+    assert found.returns.mean(1) == pytest.approx(np.array([[1.0, 0.5]] * 3), abs=0.1)
+    assert found.indicators["value"] == pytest.approx([np.log(1.01) + np.log(0.51)] * 3, abs=0.06)
     steps = found.indicators["real_environment_steps"]
     assert steps["training"] + steps["evaluation"] >= 76_800 > steps["training"] - 768
 
