@@ -173,11 +173,16 @@ class MujocoBase:
         paid, over, cut = map(self._tensor, (reward, terminated, ended & ~terminated))
         observation = final = self._tensor(self._observe())
         if ended.any():
-            for i in np.flatnonzero(ended):
-                self._begin(int(i))
-            self.clock[ended] = 0
-            observation = self._tensor(self._observe())
+            observation = self.restart(ended)
         return Step(observation, paid, self.no_cost, over, cut, final)
+
+    def restart(self, which: Tensor | Array) -> Tensor:
+        """Break off the episodes of the bodies `which` [N] bool, begin new ones there; observations [N, d]."""
+        chosen = np.flatnonzero(torch.as_tensor(which).cpu())
+        for i in chosen:
+            self._begin(int(i))
+        self.clock[chosen] = 0
+        return self._tensor(self._observe())
 
     def _tensor(self, x: Array) -> Tensor:
         return torch.from_numpy(x).to(self.device)

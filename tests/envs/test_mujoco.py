@@ -161,3 +161,15 @@ def test_a_fall_in_the_last_step_is_an_end_and_no_cut():
 def test_a_horizon_below_one_is_refused():
     with pytest.raises(ValueError, match="max_episode_steps must be at least 1, got 0"):
         make("mo-halfcheetah-v5", 1, max_episode_steps=0)
+
+
+def test_some_bodies_begin_anew_and_the_others_go_on():
+    # Body 2, broken off after five steps, then stands where a single one with its seed stands at its second episode.
+    env, single = make("mo-hopper-v5", 3), make("mo-hopper-v5", 1)
+    env.reset([4, 5, 6]), single.reset([6])
+    still = torch.zeros(3, 3)
+    before = [env.step(still) for _ in range(5)][-1].observation
+    after = env.restart(torch.tensor([False, False, True]))
+    single.step(still[:1])
+    assert torch.equal(after[:2], before[:2]) and torch.equal(after[2:], single.restart(torch.tensor([True])))
+    assert env.clock.tolist() == [5, 5, 0]
