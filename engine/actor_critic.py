@@ -32,12 +32,15 @@ class ActorCritic:
     channels: int  # m + k values per critic
     hidden: tuple[int, ...] = (64, 64)
     context: int = 0  # q further inputs: preference, accrued reward, cost limit
+    activation: str = "tanh"  # between the layers; or "relu"
 
     @cached_property
     def network(self) -> StackedMLP:
         """The network that actor and critic share in shape."""
         outputs = max(self.head.outputs, self.channels)
-        return StackedMLP((self.features.width + self.context, *self.hidden, outputs), self.head.extras)
+        return StackedMLP(
+            (self.features.width + self.context, *self.hidden, outputs), self.head.extras, self.activation
+        )
 
     def init(self, policies: int, generator: Generator) -> Tensor:
         """theta [P, 2, D]: actors start almost uniform (last gain 0.01), critics with gain 1."""
@@ -106,6 +109,19 @@ class ActorCritic:
         torch.sub(batch.target, values, out=d_values).mul_(2 * critic / n)
         gradient = self.network.backward(layers, tape, d_out.flatten(0, 1), d_extra.flatten(0, 1))
         return gradient.unflatten(0, (-1, 2)), objective.mean(-1)
+
+    @torch.no_grad()
+    def critic_gradient(self, theta: Tensor, inputs: Tensor, target: Tensor, mass: Tensor) -> Tensor:
+        """Descent direction [P, D] of the critics' squared error, averaged over samples that count.
+
+        inputs: [P, n, i]; target: [P, n, channels] in the critics' normalised unit; mass: [P, n, 1], 1 or 0.
+        """
+        layers = self.network.layers(theta[:, CRITIC])
+        tape = self.network.forward(layers, inputs)
+        d_out = torch.zeros_like(tape[-1])
+        share = 2 * mass / mass.sum(1, keepdim=True)
+        d_out[..., : self.channels] = (target - tape[-1][..., : self.channels]) * share
+        return self.network.backward(layers, tape, d_out, torch.zeros_like(layers.extra))
 
     @torch.no_grad()
     def channel_gradients(self, theta: Tensor, batch: Batch) -> Tensor:

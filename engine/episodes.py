@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.trajectories import Trajectories, fold
 from envs.errors import NumericalTrouble
 
-Baseline = Literal["none", "mean", "optimal"]
+Baseline = Literal["none", "mean", "optimal", "learned"]
 Channels = Callable[[Trajectories], Tensor]
 """What is paid at each step [T, P, B, c]: the rewards and costs themselves, or anything computed from the record."""
 
@@ -30,6 +30,7 @@ class Episodes(NamedTuple):
     log_prob: Tensor  # [T, P, B] of the policy that acted [nats]
     paid: Tensor  # [T, P, B, c] channels discounted to the episode's first step, zero after its end
     alive: Tensor  # [T, P, B] bool, false after the end
+    expected: Tensor | None = None  # [T, P, B, c] what a learned baseline takes off what follows, in the unit of `paid`
 
 
 def occupancy_channels(states: int, actions: int) -> Channels:
@@ -115,6 +116,7 @@ def coefficients(
     causal: bool = True,
     baseline: Baseline = "none",
     squares: Tensor | None = None,
+    expected: Tensor | None = None,
 ) -> Tensor:
     """Coefficient of every score [T, P, B]: what is paid from the step on (GPOMDP), or in all (REINFORCE, not causal).
 
@@ -125,7 +127,9 @@ def coefficients(
         baseline: subtracts what the other trajectories of the batch (never the own one: that would bias) were paid
             from this step on: their mean, or the level that minimises the sum over steps of E[|score|^2 (.)^2].
             Both are linear in the reward, so the baseline of a mixture is the mixture of the channels' baselines.
+            "learned": takes off what was expected of the state, then the others' mean of what remains.
         squares: [T, P, B] squared norms of the scores, for the optimal baseline.
+        expected: [T, P, B] for the learned one: any function of the state that this batch did not shape.
     """
     earned = reward if weights is None else reward * weights
     ahead = earned.flip(0).cumsum(0).flip(0) if causal else earned.sum(0).expand_as(earned)
@@ -136,6 +140,10 @@ def coefficients(
             if squares is None:
                 raise ValueError("the optimal baseline needs the squared norms of the scores")
             mass = mass * squares
+        if baseline == "learned":
+            if expected is None:
+                raise ValueError("the learned baseline needs to be told what was expected of each state")
+            ahead = ahead - level * expected
         ahead = ahead - level * others_level(ahead, level, mass)
     return torch.where(alive, ahead, 0.0)
 

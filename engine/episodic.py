@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from engine.actor_critic import ActorCritic
+from engine.baselines import LearnedBaseline
 from engine.compositions import Composition
 from engine.episodes import Channels, Episodes, alive_steps, discounted
 from engine.estimators import Request, TrajectoryEstimator
@@ -22,11 +23,12 @@ from engine.recursion import GRADIENT
 from engine.rollout import play
 from engine.scalarizers import Scalarizer
 from engine.trajectories import Trajectories, fold
-from engine.updates import Update, norms
+from engine.updates import Adam, Update, norms
 from envs.errors import TradeoffError
 from envs.protocol import Step, VectorEnv
 
 WARM_UP = 16  # episodes per policy that fix the normaliser of the observations
+CRITIC_RATE, CRITIC_PASSES = 3e-3, 4  # learning rate and steps per turn of a learned baseline
 
 Precondition = Callable[[ActorCritic, Tensor, Episodes, Tensor], Tensor]
 """(model, theta, samples, direction [P, 2, D]) -> direction [P, 2, D]; see `engine.natural`."""
@@ -116,11 +118,12 @@ class EpisodicLearner(Loop):
         discount: float,
         channels: Channels = lambda data: data.channels,
         precondition: Precondition = lambda model, theta, episodes, direction: direction,
+        baseline: LearnedBaseline | None = None,
     ) -> None:
         """discount: of the returns, which are also what is climbed. channels: what returns are made of."""
         super().__init__(model, source, population, scalarizer, generator, [update])
         self.estimator, self.discount = estimator, discount
-        self.channels, self.precondition = channels, precondition
+        self.channels, self.precondition, self.baseline = channels, precondition, baseline
         self.length = torch.zeros(len(population))
 
     def _sample(self) -> dict[str, Episodes]:
@@ -143,7 +146,10 @@ class EpisodicLearner(Loop):
         inputs = fold(self.model.inputs(data.observation, standard(self.population.observations), data.context))
         alive = alive_steps(data.ended)
         paid = discounted(self.channels(data), alive, self.discount)
-        return Episodes(inputs, fold(data.action), data.log_prob, paid, alive)
+        expected = None
+        if self.baseline is not None:
+            expected = self.baseline.expected(self.population, inputs, alive, self.discount)
+        return Episodes(inputs, fold(data.action), data.log_prob, paid, alive, expected)
 
     def _estimate(self, data: dict[str, Episodes]) -> Tensor:
         self.returns = self.estimator.returns(self.model, self.population.theta, data)
@@ -160,10 +166,24 @@ class EpisodicLearner(Loop):
         return objective
 
     def _remember(self, data: dict[str, Episodes]) -> None:
-        """Nothing: with other moments, the same parameters would be another policy, and old estimates void."""
+        """The learned baseline, for the next turn. Never the moments of the observations: with others, the same
+        parameters would be another policy, and old estimates void."""
+        if self.baseline is not None:
+            self.baseline.fit(self.population, data[GRADIENT], self.discount)
 
     def _report(self) -> dict[str, Tensor]:
         return {"gradient_norm": self.length} | self.estimator.diagnostics
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Loop.state_dict."""
+        own = {} if self.baseline is None else {"baseline": self.baseline.state_dict()}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Loop.load_state_dict."""
+        super().load_state_dict(state)
+        if self.baseline is not None:
+            self.baseline.load_state_dict(state["baseline"])
 
     def warm_up(self, episodes: int = WARM_UP) -> None:
         """Fix the moments of the observations by those of the untrained policies."""
@@ -207,10 +227,12 @@ def episodic_learner(
     probe.close()
     head, width = make_head(spec.action_space, squash), len(spec.objectives) + len(spec.costs)
     model = ActorCritic(make_features(spec.observation_space), head, width, hidden)
+    people, learned = fresh_population(model, policies, generator), composition.estimator.settings.baseline == "learned"
     learner = EpisodicLearner(
-        model, EpisodeSource(make_env, policies), fresh_population(model, policies, generator), scalarizer, generator,
+        model, EpisodeSource(make_env, policies), people, scalarizer, generator,
         estimator=composition.estimator, update=composition.update,
-        discount=spec.discount if discount is None else discount, **parts,
+        discount=spec.discount if discount is None else discount,
+        baseline=LearnedBaseline(model, people, Adam(CRITIC_RATE), CRITIC_PASSES) if learned else None, **parts,
     )  # fmt: skip
     if normalise and not model.features.one_hot:
         learner.warm_up()

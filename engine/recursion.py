@@ -176,7 +176,11 @@ class Recursive:
         s = self.settings
         squares = squared_norms(model, theta, episodes) if s.baseline == "optimal" else None
         reward = mixed(self._paid(episodes), by)
-        return coefficients(reward, episodes.alive, omega, causal=s.causal, baseline=s.baseline, squares=squares)
+        told = episodes.expected if s.baseline == "learned" else None
+        expected = None if told is None else mixed(told, by)
+        return coefficients(
+            reward, episodes.alive, omega, causal=s.causal, baseline=s.baseline, squares=squares, expected=expected
+        )
 
     def _paid(self, episodes: Episodes) -> Tensor:
         return centred(episodes.paid) if self.settings.centre else episodes.paid

@@ -128,6 +128,7 @@ MADE = {
     "storm-pg": lambda: storm_pg(0.1, 4, 0.5, baseline="optimal"),
     "page-pg": lambda: page_pg(0.1, 6, 3, 0.5, baseline="mean"),
     "n-harpg": lambda: n_harpg(0.1, 4, curvature=3),
+    "learned baseline": lambda: tsivr(0.5, 0.2, 6, 3, 2, baseline="learned"),
     "n-pg-igt": lambda: n_pg_igt(0.1, 4),
     "polyak": lambda: Composition(gpomdp(1.0, 4).estimator, Polyak(1.0, margin=0.1)),
 }

@@ -85,7 +85,7 @@ def test_weights_per_step_vary_less(world, near) -> None:
     assert sizes[0] < 0.95 * sizes[1]
 
 
-@pytest.mark.parametrize("baseline", ["mean", "optimal"])
+@pytest.mark.parametrize("baseline", ["mean", "optimal", "learned"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_baselines_from_the_others_are_unbiased(short, near, baseline, weighted) -> None:
     # All batches of two trajectories, each with the product of its chances.
@@ -95,9 +95,12 @@ def test_baselines_from_the_others_are_unbiased(short, near, baseline, weighted)
     omega = importance_weights(log_probs(short.model, short.theta, one) - one.log_prob, one.alive)
     squares = squared_norms(short.model, short.theta, one)
     first, second = (x.flatten() for x in torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij"))
-    columns = (mixed(one.paid, WEIGHTS), one.alive, omega, squares)
-    reward, alive, level, size = (torch.stack([x[:, 0, first], x[:, 0, second]], -1) for x in columns)
-    plain, based = (coefficients(reward, alive, level, baseline=b, squares=size) for b in ("none", baseline))
+    promise = torch.randn(1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    promise = torch.where(one.alive, promise[0, short.states].unsqueeze(1), 0.0)  # any function of the state will do
+    columns = (mixed(one.paid, WEIGHTS), one.alive, omega, squares, promise)
+    reward, alive, level, size, expected = (torch.stack([x[:, 0, first], x[:, 0, second]], -1) for x in columns)
+    options = {"squares": size, "expected": expected}
+    plain, based = (coefficients(reward, alive, level, baseline=b, **options) for b in ("none", baseline))
     assert (plain - based).abs().max() > 0.1
     mean = based[..., 0].unflatten(1, (n, n)) @ chance  # [T, n] over the partners
     _, pull = linearise(short.model, short.theta, one)
