@@ -96,14 +96,27 @@ def trajectory_gradients(model: ActorCritic, theta: Tensor, episodes: Episodes, 
 
     Takes B times the memory of a gradient: for diagnostics.
     """
-    steps, policies, count = coefficient.shape
+    alone, single = _alone(theta, episodes)
+    _, pull = linearise(model, alone, single)
+    return pull(coefficient.flatten(1, 2).unsqueeze(2))[:, ACTOR].unflatten(0, coefficient.shape[1:])
+
+
+def trajectory_channel_gradients(model: ActorCritic, theta: Tensor, episodes: Episodes, coefficient: Tensor) -> Tensor:
+    """The same for every channel: [P, B, c, D] of coefficients [T, P, B, c]. Takes B * c times a gradient's memory."""
+    alone, single = _alone(theta, episodes)
+    found = channel_gradients(model, alone, single, coefficient.flatten(1, 2).unsqueeze(2))
+    return found.unflatten(0, coefficient.shape[1:3])
+
+
+def _alone(theta: Tensor, episodes: Episodes) -> tuple[Tensor, Episodes]:
+    """A copy of its policy for every trajectory: theta [P * B, 2, D] and episodes of one trajectory each."""
+    steps, _, count = episodes.alive.shape
     apart = lambda x: x.unflatten(1, (steps, -1)).transpose(1, 2).flatten(0, 1)  # noqa: E731  [P, T * B] -> [P * B, T]
     single = Episodes(
         apart(episodes.inputs), apart(episodes.action),
         *(x.flatten(1, 2).unsqueeze(2) for x in (episodes.log_prob, episodes.paid, episodes.alive)),
     )  # fmt: skip
-    _, pull = linearise(model, theta.repeat_interleave(count, 0), single)
-    return pull(coefficient.flatten(1, 2).unsqueeze(2))[:, ACTOR].unflatten(0, (policies, count))
+    return theta.repeat_interleave(count, 0), single
 
 
 def _rows(model: ActorCritic, theta: Tensor, episodes: Episodes) -> tuple[list[Tensor], list[Tensor], Tensor]:

@@ -1,0 +1,40 @@
+"""Gradients of single trajectories under each baseline, and what they look like from the parameters a step away."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.actor_critic import ActorCritic
+from engine.episodes import Baseline, Episodes, coefficients, effective_sample_size, importance_weights
+from engine.scores import log_probs, squared_norms, trajectory_channel_gradients
+
+
+def per_trajectory(
+    model: ActorCritic, theta: Tensor, episodes: Episodes, baseline: Baseline, omega: Tensor | None = None
+) -> Tensor:
+    """Policy gradients (GPOMDP) of every trajectory and channel [B, c, D], for episodes of one policy (P = 1).
+
+    omega: [T, 1, B] importance weights where another policy than theta [1, 2, D] acted. The mean and optimal baselines
+    are those of the other trajectories, so that gradients of one batch hang together a little, as 1 / B.
+    """
+    squares = squared_norms(model, theta, episodes) if baseline == "optimal" else None
+    told = None if baseline != "learned" else episodes.expected
+    rows = [
+        coefficients(
+            paid, episodes.alive, omega, baseline=baseline, squares=squares,
+            expected=None if told is None else told[..., i],
+        )
+        for i, paid in enumerate(episodes.paid.unbind(-1))
+    ]  # fmt: skip
+    return trajectory_channel_gradients(model, theta, episodes, torch.stack(rows, -1))[0]
+
+
+def weights_at(model: ActorCritic, theta: Tensor, episodes: Episodes, whole: bool = False) -> Tensor:
+    """Importance weights [T, P, B] of theta over the policy that acted; see `importance_weights`."""
+    return importance_weights(log_probs(model, theta, episodes) - episodes.log_prob, episodes.alive, whole)
+
+
+def effective_share(omega: Tensor) -> Tensor:
+    """Effective sample size over the number of trajectories at every step [T, P]; the last row: whole trajectories."""
+    return effective_sample_size(omega) / omega.shape[-1]
