@@ -15,8 +15,9 @@ from engine.features import Features
 from engine.heads import Categorical, Gaussian, Head
 from engine.normalisers import standard
 from engine.population import Population
+from engine.soft_head import StateGaussian
 
-HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian}
+HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian, "state-gaussian": StateGaussian}
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,7 @@ def model_state(model: ActorCritic) -> dict[str, Any]:
     return {
         "features": asdict(model.features), "head": {"kind": kind, **asdict(model.head)},  # type: ignore[call-overload]
         "channels": model.channels, "hidden": list(model.hidden), "context": model.context,
+        "activation": model.activation,
     }  # fmt: skip
 
 
@@ -56,7 +58,8 @@ def model_from_state(state: dict[str, Any]) -> ActorCritic:
     """The inverse of `model_state`."""
     features, head = (_with_tuples(state[part]) for part in ("features", "head"))
     made: Head = HEADS[head.pop("kind")](**head)
-    return ActorCritic(Features(**features), made, state["channels"], tuple(state["hidden"]), state["context"])
+    rest = state["context"], state.get("activation", "tanh")  # files from before there was a choice
+    return ActorCritic(Features(**features), made, state["channels"], tuple(state["hidden"]), *rest)
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,309 @@
+"""Soft actor-critic for vector rewards and costs: rollouts fill a replay, critics and actors learn from it.
+
+The objective of the actor is the weighted sum of the channels' values plus the temperature times the entropy, so any
+scalarizer steers it. See `engine.loop` for the loop. Source: Haarnoja et al. 2018, arXiv:1812.05905.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from engine.actor_critic import ActorCritic
+from engine.estimators import Plain
+from engine.guards import check_parameters
+from engine.loop import Loop
+from engine.normalisers import FLOOR, fresh_moments, standard, update_moments
+from engine.population import Population
+from engine.replay import Replay
+from engine.rollout import EpisodeReturns, Source
+from engine.scalarizers import Scalarizer
+from engine.soft_critics import Critics
+from engine.soft_head import StateGaussian
+from engine.trajectories import Trajectories
+from engine.updates import Adam
+
+CHUNK = 32  # updates whose samples are drawn and prepared at once
+EPS = 1e-8  # of Adam
+ROLLOUT = "rollout"
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftConfig:
+    """Soft actor-critic; the defaults suit continuous control."""
+
+    rollout_steps: int = 16  # steps per environment and iteration
+    environments: int = 4  # environments per policy
+    updates: float = 1.0  # of the critics, per step and policy
+    actor_every: int = 1  # updates of the critics per update of the actor
+    batch: int = 256  # samples per update
+    warmup: int = 5000  # steps per policy before the first update
+    capacity: int = 1_000_000  # steps per policy that the replay remembers
+    learning_rate: float = 3e-4  # of actors and critics
+    gamma: float = 0.99  # discount of the critics
+    polyak: float = 0.005  # share of the critics that enters the target networks at every update
+    members: int = 2  # critics per policy
+    temperature: float = 1.0  # first price of a nat of entropy [reward / nat]
+    temperature_rate: float = 3e-4  # learning rate of its logarithm; 0 keeps it
+    entropy: float = -1.0  # entropy aimed at [nats per action number]
+    hidden: tuple[int, ...] = (256, 256)  # units per hidden layer
+    normalise: bool = True  # normalise observations (those that are numbers) by their running moments
+    precision: Precision = "float32"  # of the factors in products of matrices; sums are float32 always
+
+    def __post_init__(self) -> None:
+        for name in ("rollout_steps", "environments", "actor_every", "batch", "warmup", "capacity", "members"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("updates", "learning_rate", "temperature"):
+            if not getattr(self, name) > 0:  # a NaN is refused too
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not self.temperature_rate >= 0:
+            raise ValueError(f"temperature_rate must not be negative, got {self.temperature_rate}")
+        for name in ("gamma", "polyak"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
+        if max(self.rollout_steps * self.environments, self.warmup) > self.capacity:
+            raise ValueError(
+                f"capacity {self.capacity} holds neither less than warmup {self.warmup} nor than an iteration's "
+                f"{self.rollout_steps} steps x {self.environments} environments"
+            )
+
+
+class Sample(NamedTuple):
+    """What one update needs, in the units of the networks."""
+
+    inputs: Tensor  # [P, n, i]
+    pairs: Tensor  # [P, n, i + a] inputs and actions
+    next_inputs: Tensor  # [P, n, i]
+    paid: Tensor  # [P, n, c] in units of the scale
+    go_on: Tensor  # [P, n] discount, 0 where the task ended
+    noise: Tensor  # [2, P, n, a] of the successors' actions, and of the actor's own
+
+
+@dataclass
+class Tally:
+    """What the updates of an iteration found."""
+
+    objectives: list[Tensor] = field(default_factory=list)  # [P]
+    values: list[Tensor] = field(default_factory=list)  # [P, c] means over the replayed pairs, in units of the scale
+    errors: list[Tensor] = field(default_factory=list)  # [P] squared errors of the critics, in units of the scale
+
+
+class SoftLearner(Loop):
+    """Trains a population on replayed steps: one update of the critics per step, or many."""
+
+    source: Source
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        source: Source,
+        population: Population,
+        scalarizer: Scalarizer,
+        config: SoftConfig,
+        generator: Generator,
+        *,
+        critics: Critics,
+        episodes: EpisodeReturns,
+        foresight: Tensor | None = None,
+    ) -> None:
+        """population: from `soft_population`. episodes: measures the returns that the scalarizer reads.
+
+        foresight: [m + k] bool, channels that the scalarizer reads from the critics instead, as the mean value of the
+        replayed pairs [discounted sum].
+        """
+        super().__init__(model, source, population, scalarizer, generator, [Adam(config.learning_rate, eps=EPS)])
+        self.config, self.critics, self.episodes, self.foresight = config, critics, episodes, foresight
+        self.estimator = Plain()
+        policies, device = len(population), generator.device
+        self.replay = Replay(
+            policies, config.capacity, numbers=model.features.numbers, actions=critics.actions,
+            channels=model.channels, context=model.context, device=device,
+        )  # fmt: skip
+        self.theta = critics.init(policies, generator)
+        self.late = self.theta.clone()  # target networks
+        self.log_temperature = torch.full((policies, 1, 1), config.temperature, device=device).log()
+        self.rules = {
+            "critics": Adam(config.learning_rate, eps=EPS),
+            "temperature": Adam(config.temperature_rate, eps=EPS),
+        }
+        self.moments = {
+            "critics": self.rules["critics"].init(self.theta),
+            "temperature": self.rules["temperature"].init(self.log_temperature),
+        }
+        self.tally = Tally()
+        self.turn = 0  # updates of the critics so far
+        self.foreseen = torch.full((policies, model.channels), torch.nan, device=device)
+
+    @property
+    def head(self) -> StateGaussian:
+        """The distribution of the actors."""
+        head = self.model.head
+        assert isinstance(head, StateGaussian)
+        return head
+
+    @property
+    def temperature(self) -> Tensor:
+        """[P, 1, 1]."""
+        return self.log_temperature.exp()
+
+    @property
+    def scale(self) -> Tensor:
+        """Unit of every output of the critics [P, outputs]: the root mean square of a step."""
+        steps = self.population.returns
+        return self.critics.scales((steps.mean.square() + steps.variance + FLOOR).sqrt().float())
+
+    def _sample(self) -> dict[str, Trajectories]:
+        people = self.population
+        data = self.source.collect(self.model, people.theta, people.observations, self.generator)
+        self.replay.add(data, data.action.tanh())
+        return {ROLLOUT: data}
+
+    def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
+        measured = self.episodes.update(data[ROLLOUT])
+        return measured if self.foresight is None else torch.where(self.foresight, self.foreseen, measured)
+
+    def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
+        """Weights are divided by their sum where that exceeds 1, so that high prices do not mean long steps."""
+        config = self.config
+        self.tally = Tally()
+        if len(self.replay) < config.warmup:
+            return self._mean(self.tally.objectives)
+        steps = data[ROLLOUT].reward.shape[0] * data[ROLLOUT].reward.shape[2]
+        count = max(1, round(config.updates * steps))
+        weights = weights.float() / weights.float().abs().sum(1, keepdim=True).clamp(min=1.0)
+        with products(config.precision), torch.no_grad():
+            for first in range(0, count, CHUNK):
+                for sample in self._prepare(min(CHUNK, count - first)):
+                    self._update(sample, weights, rate)
+        check_parameters(self.theta)
+        if self.tally.values:
+            level = torch.stack(self.tally.values).mean(0) * self.scale[:, : self.critics.columns]
+            self.foreseen = level[:, 1:]
+        return self._mean(self.tally.objectives)
+
+    def _mean(self, found: list[Tensor]) -> Tensor:
+        """[P], 0 where nothing was found."""
+        return torch.stack(found).mean(0) if found else torch.zeros(len(self.population), device=self.theta.device)
+
+    def _prepare(self, count: int) -> Iterator[Sample]:
+        """Draw what `count` updates need."""
+        config, model, c = self.config, self.model, self.critics
+        steps = self.replay.sample(count * config.batch, self.generator)
+        by = standard(self.population.observations)
+        inputs, following = (
+            model.inputs(seen, by, steps.context) for seen in (steps.observation, steps.next_observation)
+        )
+        paid = c.paid(steps.channels, self.scale)
+        go_on = config.gamma * (1 - steps.terminated)
+        noise = self.head.noise((2, count, len(paid), config.batch), self.generator)
+        rows = (inputs, torch.cat([inputs, steps.action], -1), following, paid, go_on)
+        parts = [x.unflatten(1, (count, -1)).movedim(1, 0).unbind(0) for x in rows]
+        yield from map(Sample._make, zip(*parts, noise.movedim(1, 0).unbind(0), strict=True))
+
+    def _update(self, sample: Sample, weights: Tensor, rate: float) -> None:
+        """One update of critics, actors and target networks."""
+        self._criticise(sample, rate)
+        self.turn += 1
+        if self.turn % self.config.actor_every == 0:
+            self.tally.objectives.append(self._act(sample, weights, rate))
+        self.late.lerp_(self.theta, self.config.polyak)
+
+    def _criticise(self, sample: Sample, rate: float) -> None:
+        critics = self.critics
+        drawn = self.head.draw(self._outputs(sample.next_inputs)[-1], sample.noise[0])
+        future = critics.forward(self.late, torch.cat([sample.next_inputs, drawn.action], -1)).values
+        target = critics.target(sample.paid, sample.go_on, future, drawn.log_prob / critics.actions)
+        seen = critics.forward(self.theta, sample.pairs)
+        if self.foresight is not None:
+            self.tally.values.append(critics.read(seen.values)[0].mean(1))
+        gradient, error = critics.gradient(seen, target)
+        self.tally.errors.append(error)
+        self.rules["critics"].step(self.theta, gradient, self.moments["critics"], rate)
+
+    def _outputs(self, inputs: Tensor) -> list[Tensor]:
+        """Activations of the actors; the last holds what the head reads."""
+        tape = self.model.network.forward(self.model.actor(self.population.theta), inputs)
+        tape[-1] = tape[-1][..., : self.head.outputs]
+        return tape
+
+    def _act(self, sample: Sample, weights: Tensor, rate: float) -> Tensor:
+        """A step of actors and temperatures; answers the objective [P]."""
+        critics, n = self.critics, self.config.batch
+        tape = self._outputs(sample.inputs)
+        drawn = self.head.draw(tape[-1], sample.noise[1])
+        seen = critics.forward(self.theta, torch.cat([sample.inputs, drawn.action], -1))
+        value, pull = critics.read(seen.values)
+        heat = self.temperature
+        slope = (torch.cat([heat.squeeze(-1), weights], 1) * self.scale[:, : critics.columns]).unsqueeze(1)
+        objective = (value * slope).sum(-1) - heat.squeeze(-1) * drawn.log_prob
+        pulled = critics.pull_actions(seen, pull((slope / n).expand(value.shape)))
+        self._climb(tape, drawn.pull(pulled, (-heat.squeeze(-1) / n).expand(drawn.log_prob.shape)), rate)
+        self._warm(drawn.log_prob, rate)
+        return objective.mean(1)
+
+    def _climb(self, tape: list[Tensor], d_out: Tensor, rate: float) -> None:
+        """Move the actors along the gradient of their outputs [P, n, 2 a]."""
+        network = self.model.network
+        d_out = torch.nn.functional.pad(d_out, (0, network.sizes[-1] - d_out.shape[-1]))
+        layers = self.model.actor(self.population.theta)
+        gradient = network.backward(layers, tape, d_out, d_out.new_zeros(len(d_out), 0))
+        self._step(gradient.unsqueeze(1), rate)
+
+    def _warm(self, log_prob: Tensor, rate: float) -> None:
+        """Raise the temperatures of those actors whose entropy is short of its aim."""
+        short = (log_prob.mean(1) + self.config.entropy * self.critics.actions).view(-1, 1, 1)
+        self.rules["temperature"].step(self.log_temperature, short, self.moments["temperature"], rate)
+
+    def _remember(self, data: dict[str, Trajectories]) -> None:
+        """Follow observations and the size of steps; the values of the critics stay what they are."""
+        people, before = self.population, self.scale
+        if self.config.normalise and not self.model.features.one_hot:
+            people.observations = update_moments(people.observations, data[ROLLOUT].observation)
+        people.returns = update_moments(people.returns, data[ROLLOUT].channels)
+        for theta in (self.theta, self.late):
+            self.critics.rescale(theta, before / self.scale)
+
+    def _report(self) -> dict[str, Tensor]:
+        """Temperatures and errors of the critics [P]."""
+        return {"temperature": self.temperature.flatten(), "critic_error": self._mean(self.tally.errors)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Loop.state_dict; the replay included."""
+        names = ("theta", "late", "log_temperature", "moments", "turn", "foreseen")
+        mine = {name: getattr(self, name) for name in names}
+        return super().state_dict() | mine | {"replay": self.replay.state_dict(), "episodes": self.episodes.carry}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Loop.load_state_dict."""
+        super().load_state_dict(state)
+        for name in ("theta", "late", "log_temperature", "moments", "turn", "foreseen"):
+            setattr(self, name, state[name])
+        self.replay.load_state_dict(state["replay"])
+        self.episodes.carry = state["episodes"]
+
+
+def soft_population(model: ActorCritic, policies: int, generator: Generator) -> Population:
+    """P actors without critics: theta [P, 1, D]. They begin by covering the box, tanh of a standard normal."""
+    theta = model.network.init(policies, generator, 0.01).unsqueeze(1).to(generator.device)
+    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
+    return Population(theta, *moments)
+
+
+@contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """Multiply float32 matrices with factors rounded to bfloat16, or not, inside the block."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

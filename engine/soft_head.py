@@ -1,0 +1,128 @@
+"""Squashed normals whose spread depends on the state, and their derivative along the noise that made an action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+from typing import NamedTuple
+
+import torch
+from gymnasium import spaces
+from torch import Generator, Tensor
+from torch.nn.functional import softplus
+
+from engine.heads import LOG_2PI, Gaussian, Pull
+
+NARROWEST, WIDEST = -20.0, 2.0  # log standard deviations beyond are cut; Haarnoja et al. 2018
+
+
+class Drawn(NamedTuple):
+    """Actions as functions of the outputs and of a fixed noise."""
+
+    action: Tensor  # [P, n, a] in (-1, 1)
+    log_prob: Tensor  # [P, n] density of the squashed action [nats]
+    pull: Callable[[Tensor, Tensor], Tensor]  # (d action [P, n, a], d log_prob [P, n]) -> d out [P, n, 2 a]
+
+
+@dataclass(frozen=True)
+class StateGaussian:
+    """tanh of independent normals whose means and log standard deviations are both outputs of the network.
+
+    An action is kept before it is squashed; the environment gets low + (tanh u + 1) (high - low) / 2.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @cached_property
+    def plain(self) -> Gaussian:
+        """The same distribution with the log standard deviations as extras."""
+        return Gaussian(self.low, self.high, squash=True)
+
+    @property
+    def outputs(self) -> int:
+        """A mean and a log standard deviation per action number."""
+        return 2 * len(self.low)
+
+    @property
+    def extras(self) -> int:
+        """None."""
+        return 0
+
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation, [P, n, a] each."""
+        mean, spread = out.chunk(2, -1)
+        return mean, spread.clamp(NARROWEST, WIDEST)
+
+    def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """Standard normal noise [*shape, a]."""
+        return self.plain.noise(shape, generator)
+
+    def sample(self, out: Tensor, extra: Tensor, noise: Tensor) -> Tensor:
+        """See Head.sample; not yet squashed."""
+        return self.plain.sample(*self.split(out), noise)
+
+    def mode(self, out: Tensor, extra: Tensor) -> Tensor:
+        """See Head.mode."""
+        return self.split(out)[0]
+
+    def log_prob(self, out: Tensor, extra: Tensor, action: Tensor) -> Tensor:
+        """See Head.log_prob."""
+        return self.plain.log_prob(*self.split(out), action)
+
+    def linearise(self, out: Tensor, extra: Tensor, action: Tensor) -> tuple[Tensor, Pull]:
+        """See Head.linearise: z / std for the mean, z^2 - 1 for the log standard deviation where it is not cut."""
+        mean, spread = self.split(out)
+        inverse = (-spread).exp()
+        z, free = (action - mean) * inverse, self._free(out)
+
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            score = torch.cat([z * inverse, (z.square() - 1) * free], -1)
+            return score * slope.unsqueeze(-1), out.new_zeros(out.shape[0], 0)
+
+        return self.plain.log_prob(mean, spread, action), pull
+
+    def draw(self, out: Tensor, noise: Tensor) -> Drawn:
+        """Squashed actions from noise [P, n, a], their density, and the derivative of both along fixed noise.
+
+        log_prob = sum [-e^2 / 2 - log std - log(2 pi) / 2 - log(1 - tanh(u)^2)]; its slope in u is 2 tanh(u).
+        """
+        mean, spread = self.split(out)
+        moved = spread.exp() * noise
+        u = mean + moved
+        action = u.tanh()
+        terms = spread + 0.5 * noise.square() + 2 * (log(2.0) - u - softplus(-2 * u))
+        log_prob = -terms.sum(-1) - 0.5 * LOG_2PI * len(self.low)
+
+        def pull(d_action: Tensor, d_log_prob: Tensor) -> Tensor:
+            d_log_prob = d_log_prob.unsqueeze(-1)
+            d_u = torch.ops.aten.tanh_backward(d_action, action).addcmul_(action, d_log_prob, value=2.0)
+            return torch.cat([d_u, (d_u * moved - d_log_prob) * self._free(out)], -1)
+
+        return Drawn(action, log_prob, pull)
+
+    def _free(self, out: Tensor) -> Tensor:
+        """[P, n, a] where the log standard deviation is not cut."""
+        spread = out[..., len(self.low) :]
+        return (spread > NARROWEST) & (spread < WIDEST)
+
+    def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
+        """Of u, before squashing (the squashed entropy has no closed form)."""
+        return self.plain.entropy(*self.split(out))
+
+    def divergence(self, out: Tensor, extra: Tensor, old_out: Tensor, old_extra: Tensor) -> Tensor:
+        """See Head.divergence."""
+        return self.plain.divergence(*self.split(out), *self.split(old_out))
+
+    def to_env(self, action: Tensor) -> Tensor:
+        """See Head.to_env."""
+        return self.plain.to_env(action)
+
+
+def make_soft_head(space: spaces.Space) -> StateGaussian:
+    """The distribution for a Box of actions. Raises TypeError for any other space."""
+    if not isinstance(space, spaces.Box):
+        raise TypeError(f"action space {space} is not a Box; soft actor-critic methods act by numbers: use `reload`")
+    return StateGaussian(*(tuple(float(x) for x in bound.ravel()) for bound in (space.low, space.high)))
