@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.actor_critic import ActorCritic
-from engine.episodes import Baseline, Episodes, coefficients, effective_sample_size, importance_weights
+from engine.episodes import Baseline, Episodes, coefficients, importance_weights
 from engine.scores import log_probs, squared_norms, trajectory_channel_gradients
 
 
@@ -35,6 +35,10 @@ def weights_at(model: ActorCritic, theta: Tensor, episodes: Episodes, whole: boo
     return importance_weights(log_probs(model, theta, episodes) - episodes.log_prob, episodes.alive, whole)
 
 
-def effective_share(omega: Tensor) -> Tensor:
-    """Effective sample size over the number of trajectories at every step [T, P]; the last row: whole trajectories."""
-    return effective_sample_size(omega) / omega.shape[-1]
+def effective_share(omega: Tensor, counts: Tensor) -> Tensor:
+    """Effective sample size over the number of trajectories at every step [R, T]; the last column: whole trajectories.
+
+    omega: [T, B] as of `weights_at`, of one policy. counts: [R, B], see `engine.diagnostics.resamples`.
+    """
+    weights, by = omega.double(), counts.double().mT
+    return ((weights @ by).square() / (weights.square() @ by) / by.sum(0)).mT

@@ -16,6 +16,7 @@ Finds Pareto fronts of policies for environments that pay a vector of rewards, a
   train METHOD     find a front (c-morl, weighted-sum) or the best policy within limits (reload, pid-lagrangian, ...)
   resume RUN       go on with a run that was interrupted
   evaluate RUN     play policies anew, all or the one that a preference selects from a front
+  diagnose RUN     whether a larger batch, a baseline or memory would help, from gradients of fresh episodes
   plot RUN ...     draw a run anew, or several fronts of one environment beside each other
   envs [PATTERN]   environments, their objectives, and whether their front is known
   methods          all methods and where their pages lie
@@ -30,7 +31,7 @@ examples:
 
 exit codes: 0 done, 2 bad input (one line says what and the way out), 130 interrupted (the run can be resumed)
 """
-COMMANDS = ("train", "resume", "evaluate", "plot", "envs", "methods")
+COMMANDS = ("train", "resume", "evaluate", "diagnose", "plot", "envs", "methods")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -45,6 +45,21 @@ def evaluate(words: Sequence[str]) -> None:
         show(found.table())
 
 
+def diagnose(words: Sequence[str]) -> None:
+    """Say what the gradients of a run show."""
+    given = options.parse(options.Diagnose, words, "diagnose")
+    from tradeoff import diagnosis
+    from tradeoff.diagnose import diagnose as examined
+
+    found = examined(given.run, policies=given.policies, episodes=given.episodes, seed=given.seed)
+    paths = diagnosis.write(found, given.run)
+    if given.json:
+        print(json.dumps(diagnosis.jsonable(found)))
+        return
+    show(diagnosis.table(found))
+    print(diagnosis.words(found), *paths, sep="\n")
+
+
 def plot(words: Sequence[str]) -> None:
     """Draw runs anew."""
     given = options.parse(options.Plot, words, "plot")

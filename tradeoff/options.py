@@ -50,6 +50,17 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Diagnose:
+    """Play fresh episodes of a run's policies and say whether a larger batch, a baseline or memory would help."""
+
+    run: Positional[Path]  # its folder, finished or not
+    policies: int = 4  # at most so many, spread evenly over those in training
+    episodes: int = 100  # per policy
+    seed: int = 1  # of the episodes and of the intervals
+    json: bool = False  # print one JSON object instead of a table
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plot:
     """Draw the pictures of runs anew; several runs of one environment are drawn beside each other, too."""
 

@@ -20,7 +20,7 @@ from engine.diagnostics import (
     second_moments,
     signal_to_noise,
 )
-from engine.episodes import coefficients, mixed
+from engine.episodes import coefficients, effective_sample_size, mixed
 from engine.probes import effective_share, per_trajectory, weights_at
 from engine.scores import linearise, squared_norms
 
@@ -190,8 +190,10 @@ def test_weights_a_step_away_share_out_the_batch(world: Any, near: Tensor) -> No
     assert torch.einsum("b,tb->t", chance, omega[:, 0]).tolist() == pytest.approx([1.0] * 4)
     exact = 1 / torch.einsum("b,tb->t", chance, omega[:, 0].square())
     drawn = world.drawn(world.theta, 1, 4000, Generator().manual_seed(3))
-    share = effective_share(weights_at(world.model, near, drawn))[:, 0]
+    found = weights_at(world.model, near, drawn)[:, 0]
+    share = effective_share(found, torch.ones(1, 4000))[0]
     torch.testing.assert_close(share, exact, rtol=0.05, atol=0)
+    torch.testing.assert_close(share * 4000, effective_sample_size(found))
     assert exact[0] > exact[-1], "weights over more steps are worth less"
     whole = weights_at(world.model, near, drawn, whole=True)
     assert (whole == whole[-1]).all()
