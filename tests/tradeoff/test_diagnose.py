@@ -51,7 +51,7 @@ def test_a_bandits_diagnosis_is_its_closed_form(tmp_path: Path) -> None:
     found = diagnose(_train(tmp_path / "run", *ARMS), policies=2, episodes=700, seed=3)
     assert found["rows"] == [0, 1] and found["real_environment_steps"] == 2 * 700 + 2 * 24
     for policy in found["policies"]:
-        left, right, flat = (policy["channels"][name] for name in ("left", "right", "flat"))
+        left, flat = policy["channels"]["left"], policy["channels"]["flat"]
         unit = 2 * left["variance"].value + 2 * left["squared_length"].value
         assert left["variance"].value == pytest.approx(unit / 4, rel=0.1)
         assert left["critical_batch"].value == pytest.approx(1, rel=0.2)
