@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.loop import Loop
+from engine.population import Population
 from engine.run import Run, RunConfig
 from engine.trained import Trained
 from envs.protocol import EnvSpec
@@ -89,6 +90,11 @@ class Training(Run):
         """See Run.score_line."""
         return f"value {_mean(self.history[-1]['value']):.5g}" if self.history else ""
 
+    @property
+    def population(self) -> Population:
+        """The policies that are the result."""
+        return self.learner.population
+
     def restart(self, seed: int) -> None:
         """See Run.restart. Sources of whole episodes begin anew by themselves."""
         restart = getattr(self.learner.source, "restart", None)
@@ -97,9 +103,8 @@ class Training(Run):
 
     def result(self) -> Trained:
         """All policies, evaluated anew: as they were trained, and by their likeliest actions."""
-        played = [
-            self.score(self.learner.population, self.config.final_episodes, deterministic=d) for d in (False, True)
-        ]
+        people = self.population
+        played = [self.score(people, self.config.final_episodes, deterministic=d) for d in (False, True)]
         steps = {**self.steps, "final_evaluation": sum(scores.steps for scores in played)}
         value, likeliest = (self.config.value(scores.mean, self.spec).tolist() for scores in played)
         indicators = {
@@ -112,7 +117,7 @@ class Training(Run):
         return Trained(
             env=self.config.env, channels=self.channels, objectives=len(self.spec.objectives),
             returns=played[0].returns.cpu().numpy(), deterministic_returns=played[1].returns.cpu().numpy(),
-            indicators=indicators, history=self.history, model=self.model, population=self.learner.population,
+            indicators=indicators, history=self.history, model=self.model, population=people,
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from engine.learner import LearnerConfig
 from engine.loop import Loop
 from engine.training import Training, TrainingConfig
 from envs.protocol import EnvSpec
-from safe.constraints import BadLimit, Constraint, Scale, bind, default_constraints
+from safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
 from safe.solvers import (
     CPO,
     CRPO,
@@ -67,16 +67,20 @@ class ConstrainedConfig(TrainingConfig):
 
     def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
         """The limits, and by how much each policy exceeds them: on average, and in which share of the episodes."""
-        bound = bind(self.constraints(run.spec), run.spec, discount=run.discount)
-        measured = returns.cpu()
-        excess = torch.stack([bound.violation(episode) for episode in measured.unbind(1)], 1)  # [P, E, j]
-        mean = excess.mean(1)
-        return {
-            "limits": list(bound.names()),
-            "violation": mean.tolist(),
-            "feasible": (mean <= 0).all(1).tolist(),
-            "episodes_over_the_limit": (excess > 0).double().mean(1).tolist(),
-        }
+        return kept(bind(self.constraints(run.spec), run.spec, discount=run.discount), returns)
+
+
+def kept(bound: Constraints, returns: Tensor) -> dict[str, Any]:
+    """What indicators say of limits, for returns [P, E, m + k] of episodes."""
+    measured = returns.cpu()
+    excess = torch.stack([bound.violation(episode) for episode in measured.unbind(1)], 1)  # [P, E, j]
+    mean = excess.mean(1)
+    return {
+        "limits": list(bound.names()),
+        "violation": mean.tolist(),
+        "feasible": (mean <= 0).all(1).tolist(),
+        "episodes_over_the_limit": (excess > 0).double().mean(1).tolist(),
+    }
 
 
 def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:

@@ -8,11 +8,13 @@ import morl
 import morl.proximal_utility
 import morl.utility_methods
 import safe.methods
+import safe.novelty_methods
 from engine.run import RunConfig
 from envs.errors import UnknownName
 
 METHODS: dict[str, type[RunConfig]] = {
     **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS, **safe.methods.METHODS,
+    **safe.novelty_methods.METHODS,
 }  # fmt: skip
 
 

@@ -30,11 +30,11 @@ def test_distances_are_metrics() -> None:
 
 
 def test_novelty_is_the_distance_to_the_nearest(tensor) -> None:
-    # Against (1, 0): total variation 1/4 -> 1/2; against (0, 1): 3/4.
+    # Against (1, 0): total variation 1/4; against (0, 1): 3/4.
     chance, references = tensor(0.75, 0.25), tensor([1, 0], [0, 1]).unsqueeze(1)
     distances = categorical_distance(chance.unsqueeze(0), references)
-    torch.testing.assert_close(distances[:, 0], tensor(0.5, 0.75**0.5))
-    assert novelty(distances).tolist() == [0.5]
+    torch.testing.assert_close(distances[:, 0], tensor(0.25, 0.75))
+    assert novelty(distances).tolist() == [0.25]
 
 
 def test_ctnb_by_hand(tensor) -> None:
