@@ -85,7 +85,8 @@ def _play(
     generator = Generator(env.device).manual_seed(seed)
     head, actor, by = model.head, model.actor(people.theta), standard(people.observations)
     context = observation.new_zeros(*size, 0)
-    returns = torch.zeros(*size, model.channels, dtype=torch.float64, device=env.device)
+    channels = len(env.spec.objectives) + len(env.spec.costs)
+    returns = torch.zeros(*size, channels, dtype=torch.float64, device=env.device)
     alive = torch.ones(size, dtype=torch.bool, device=env.device)
     lengths = torch.zeros(size, dtype=torch.int64, device=env.device)
     factor, steps = 1.0, 0
@@ -94,8 +95,8 @@ def _play(
         out, extra = model.outputs(actor, inputs)
         action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))
         observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))
-        channels = torch.cat([reward, cost], -1).double().unflatten(0, size)
-        returns += torch.where(alive.unsqueeze(-1), factor * channels, 0.0)
+        paid = torch.cat([reward, cost], -1).double().unflatten(0, size)
+        returns += torch.where(alive.unsqueeze(-1), factor * paid, 0.0)
         lengths += alive
         alive &= ~(terminated | truncated).unflatten(0, size)
         factor, steps = factor * discount, steps + env.num_envs

@@ -27,6 +27,11 @@ class Replay(NamedTuple):
     scores: dict[str, Scores]  # by how actions are chosen
     asked: dict[str, Any]  # episodes, seed
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Those that the environment pays; a method may have trained on more."""
+        return self.trained.channels[: next(iter(self.scores.values())).returns.shape[-1]]
+
     def record(self) -> dict[str, Any]:
         """All of it as plain values."""
         steps = sum(scores.steps for scores in self.scores.values())
@@ -39,7 +44,7 @@ class Replay(NamedTuple):
     def _policy(self, mode: str, p: int) -> dict[str, Any]:
         scores = self.scores[mode]
         return {
-            name: dict(zip(self.trained.channels, numbers[p].tolist(), strict=True))
+            name: dict(zip(self.channels, numbers[p].tolist(), strict=True))
             for name, numbers in (("mean", scores.mean), ("stderr", scores.error))
         }
 
@@ -48,10 +53,10 @@ class Replay(NamedTuple):
         from rich.table import Column, Table
 
         title = f"{self.trained.env}: {self.asked['episodes']} fresh episodes per policy"
-        table = Table("policy", "actions", *map(Column, plain(*self.trained.channels)), title=title)
+        table = Table("policy", "actions", *map(Column, plain(*self.channels)), title=title)
         for p, policy in enumerate(self.record()["policies"]):
             for mode, found in policy.items():
-                cells = [f"{found['mean'][c]:.6g} ± {found['stderr'][c]:.2g}" for c in self.trained.channels]
+                cells = [f"{found['mean'][c]:.6g} ± {found['stderr'][c]:.2g}" for c in self.channels]
                 table.add_row(str(p), mode, *cells)
         return table
 

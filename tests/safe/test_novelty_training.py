@@ -30,6 +30,7 @@ from envs.tabular import finite_arrays, make_tabular
 from safe.novelty import action_distance
 from safe.novelty_methods import CTNB, IPD, METHODS
 from safe.novelty_watch import Acting, NoveltyWatch, acting, stacked
+from tradeoff.replay_trained import replay
 
 SIDE, START, GOAL, WALL = 3, 7, 1, 4
 LEFT, RIGHT, WORTH = 3, 1, 0.9**3
@@ -215,3 +216,11 @@ def test_what_cannot_be_is_said(grid, leftward, tmp_path: Path) -> None:
     _, policy = policies()
     with pytest.raises(TradeoffError, match="use the method 'ctnb'"):
         NoveltyWatch(Sealed(), [policy(0.4, 0.4, 0.1, 0.1)], 0.5, grace=2)  # type: ignore[arg-type]
+
+
+def test_a_finished_run_plays_again_in_the_plain_environment(grid, leftward) -> None:
+    # The way left, four moves, is worth 0.729 whoever watches; the environment itself pays no novelty.
+    grid(1.0)
+    found = replay(Path(leftward), episodes=4, seed=3).record()["policies"][0]["likeliest"]["mean"]
+    assert list(found) == ["objective_0"]
+    assert found["objective_0"] == pytest.approx(WORTH)
