@@ -167,6 +167,9 @@ class Learner(Loop):
             for batch in data.values():
                 self.population.observations = update_moments(self.population.observations, batch.observation)
 
+    def _report(self) -> dict[str, Tensor]:
+        return dict(getattr(self.estimator, "diagnostics", {}))
+
     def state_dict(self) -> dict[str, Any]:
         """See Loop.state_dict."""
         return super().state_dict() | {"episodes": self.episodes.carry}

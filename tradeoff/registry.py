@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import morl
+import morl.gradient_methods
 import morl.proximal_utility
 import morl.utility_methods
 import safe.methods
@@ -13,7 +14,8 @@ from engine.run import RunConfig
 from envs.errors import UnknownName
 
 METHODS: dict[str, type[RunConfig]] = {
-    **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS, **safe.methods.METHODS,
+    **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
+    **morl.gradient_methods.METHODS, **safe.methods.METHODS,
     **safe.novelty_methods.METHODS,
 }  # fmt: skip
 
@@ -28,4 +30,6 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
     if method in morl.proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
+    if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
+        return METHODS[method](**{"env": env, **changes})
     return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
