@@ -54,9 +54,11 @@ class Simulation:
     """N MjData of one model: step them, start them, read and restore their state."""
 
     def __init__(self, path: str, num_envs: int, frame_skip: int, fields: Sequence[str], contacts: bool) -> None:
-        """fields: names of MjData arrays that are copied out after each step."""
+        """path: of the model, or its XML text. fields: names of MjData arrays that are copied out after each step."""
         self.mujoco = load_mujoco()
-        self.model = self.mujoco.MjModel.from_xml_path(path)
+        written = path.startswith("<")
+        kinds = self.mujoco.MjModel
+        self.model = kinds.from_xml_string(path) if written else kinds.from_xml_path(path)
         self.frame_skip, self.contacts = frame_skip, contacts
         self.data = [self.mujoco.MjData(self.model) for _ in range(num_envs)]
         self.views = {name: [getattr(d, name) for d in self.data] for name in ("qpos", "qvel", *fields)}
@@ -144,9 +146,17 @@ class MujocoBase:
         self.no_cost = torch.zeros(num_envs, 0, device=self.device)
         self.reset(seed)
 
+    def _generator(self, seed: int) -> np.random.Generator:
+        """What a body's random numbers are drawn from."""
+        return np.random.default_rng(seed)
+
     def _begin(self, i: int) -> None:
         """Start episode of body i from its own generator."""
         raise NotImplementedError
+
+    def _costs(self) -> Tensor:
+        """Costs [N, k] of the step that `_act` made, as a new tensor where there are any."""
+        return self.no_cost
 
     def _observe(self) -> Array:
         """Observations [N, d] from the fields, as a new array."""
@@ -159,7 +169,7 @@ class MujocoBase:
     def reset(self, seed: int | Sequence[int] | None = None) -> Tensor:
         """See VectorEnv.reset; seed s starts a body as the original's reset(seed=s) does."""
         if seed is not None:
-            self.generators = [np.random.default_rng(s) for s in seed_each(seed, self.num_envs)]
+            self.generators = [self._generator(s) for s in seed_each(seed, self.num_envs)]
         for i in range(self.num_envs):
             self._begin(i)
         self.clock = np.zeros(self.num_envs, dtype=np.int64)
@@ -171,10 +181,11 @@ class MujocoBase:
         self.clock += 1
         ended = terminated | (self.clock >= self.horizon)
         paid, over, cut = map(self._tensor, (reward, terminated, ended & ~terminated))
-        observation = final = self._tensor(self._observe())
+        cost, observation = self._costs(), self._tensor(self._observe())
+        final = observation
         if ended.any():
             observation = self.restart(ended)
-        return Step(observation, paid, self.no_cost, over, cut, final)
+        return Step(observation, paid, cost, over, cut, final)
 
     def restart(self, which: Tensor | Array) -> Tensor:
         """Break off the episodes of the bodies `which` [N] bool, begin new ones there; observations [N, d]."""
