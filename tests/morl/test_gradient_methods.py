@@ -19,8 +19,8 @@ from engine.recursion import GRADIENT, Recursion
 from engine.scores import linearise
 from envs import finite_arrays, make, make_tabular, register
 from morl.gradient_methods import METHODS, Chooser, Ruled, fitted, stationarity
-from morl.gradient_rules import gram, mgda
-from morl.rules import EPO, MGDA, Influence, PCGrad
+from morl.gradient_rules import gram, mgda, nash
+from morl.rules import EPO, MGDA, Influence, NashMTL, PCGrad
 from tests.engine.estimators.conftest import world as world  # a fixture here too
 
 
@@ -96,7 +96,7 @@ def test_the_direction_is_the_rules_mixture_of_exact_gradients(world: Any) -> No
 
 def test_the_rule_reads_the_other_batch(world: Any) -> None:
     one, other = (world.drawn(world.theta, 1, 40, Generator().manual_seed(seed)) for seed in (1, 2))
-    estimator = Ruled(Recursion(eta=constant(1.0)), Chooser(MGDA(unit=False), 1.0), 2)
+    estimator = Ruled(Recursion(eta=constant(1.0)), Chooser(NashMTL(), 1.0), 2)
     estimator.returns(world.model, world.theta, {GRADIENT: one, RETURNS: other})
     found = estimator.direction(world.model, world.theta, {GRADIENT: one, RETURNS: other}, torch.ones(1, 2).double())
 
@@ -104,7 +104,7 @@ def test_the_rule_reads_the_other_batch(world: Any) -> None:
         _, pull = linearise(world.model, world.theta, episodes)
         return torch.stack([pull(coefficients(x, episodes.alive))[:, 0] for x in episodes.paid.unbind(-1)], 1)
 
-    weights = mgda(gram(rows(other)))
+    weights = nash(gram(rows(other)))
     torch.testing.assert_close(found[:, 0], torch.einsum("pm,pmd->pd", weights, rows(one)), rtol=1e-9, atol=1e-12)
 
 
