@@ -54,3 +54,12 @@ class Linear:
 def padded(weights: Tensor, channels: int) -> Tensor:
     """Weights [P, m] on objectives with zeros for the costs: [P, channels]."""
     return torch.nn.functional.pad(weights, (0, channels - weights.shape[-1]))
+
+
+def weighing(
+    base: Scalarizer | Tensor | None, objectives: int, channels: int, policies: int, device: torch.device
+) -> Scalarizer:
+    """How objectives are weighed: a scalarizer as it is, constant weights [P, m], or equal ones for None."""
+    if base is None:
+        base = torch.full((policies, objectives), 1 / objectives, device=device)
+    return Linear(padded(base, channels)) if isinstance(base, Tensor) else base

@@ -61,7 +61,7 @@ class PID:
     bound: float = 1e3  # ceiling of multiplier and price
 
     def __post_init__(self) -> None:
-        _check_gains(self, ("kp", "ki", "kd", "start"))
+        check_gains(self, ("kp", "ki", "kd", "start"))
         if self.delay < 1:
             raise ValueError(f"delay must be at least 1 iteration, got {self.delay}")
         if not 0 <= self.smooth < 1:
@@ -69,7 +69,7 @@ class PID:
 
     def init(self, policies: int, constraints: int) -> State:
         """See DualRule.init."""
-        start = _row(self.start, constraints).expand(policies, constraints).clone()
+        start = row(self.start, constraints).expand(policies, constraints).clone()
         nan = torch.full((self.delay, policies, constraints), torch.nan, dtype=start.dtype)
         return {"multiplier": start, "past": nan}
 
@@ -79,7 +79,7 @@ class PID:
 
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
-        moved = state["multiplier"] + _row(self.ki, violation.shape[1]) * violation
+        moved = state["multiplier"] + row(self.ki, violation.shape[1]) * violation
         seen = self._smoothed(state, violation).unsqueeze(0)
         return {"multiplier": moved.clamp(0.0, self.bound), "past": torch.cat([state["past"][1:], seen])}
 
@@ -88,7 +88,7 @@ class PID:
         j = violation.shape[1]
         seen = self._smoothed(state, violation)
         growth = (seen - state["past"][0]).clamp(min=0.0).nan_to_num(0.0)
-        total = state["multiplier"] + _row(self.kp, j) * seen + _row(self.kd, j) * growth
+        total = state["multiplier"] + row(self.kp, j) * seen + row(self.kd, j) * growth
         return total.clamp(0.0, self.bound)
 
 
@@ -120,18 +120,18 @@ class OptimisticAscent:
     bound: float = 1e3  # ceiling of the multiplier
 
     def __post_init__(self) -> None:
-        _check_gains(self, ("rate", "strength", "start"))
+        check_gains(self, ("rate", "strength", "start"))
 
     def init(self, policies: int, constraints: int) -> State:
         """See DualRule.init."""
-        start = _row(self.start, constraints).expand(policies, constraints).clone()
+        start = row(self.start, constraints).expand(policies, constraints).clone()
         return {"multiplier": start, "past": torch.full_like(start, torch.nan)}
 
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
         past = torch.where(state["past"].isnan(), violation, state["past"])
-        guess = violation + _row(self.strength, violation.shape[1]) * (violation - past)
-        moved = state["multiplier"] + _row(self.rate, violation.shape[1]) * guess
+        guess = violation + row(self.strength, violation.shape[1]) * (violation - past)
+        moved = state["multiplier"] + row(self.rate, violation.shape[1]) * guess
         return {"multiplier": moved.clamp(0.0, self.bound), "past": violation}
 
     def price(self, state: State, violation: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ class Lagrangian:
         self.state = dict(state["dual"])
 
 
-def _row(gain: Gain, constraints: int) -> Tensor:
+def row(gain: Gain, constraints: int) -> Tensor:
     """A gain as float64 [j]."""
     values = gain if isinstance(gain, tuple) else (gain,) * constraints
     if len(values) != constraints:
@@ -217,7 +217,8 @@ def _row(gain: Gain, constraints: int) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _check_gains(rule: Any, names: tuple[str, ...]) -> None:
+def check_gains(rule: Any, names: tuple[str, ...]) -> None:
+    """Raise ValueError for a negative gain or a bound that is not positive."""
     for name in names:
         gain = getattr(rule, name)
         if not all(value >= 0 for value in (gain if isinstance(gain, tuple) else (gain,))):  # a NaN is refused too

@@ -26,7 +26,8 @@ class MeasuredReturns(EpisodeReturns):
     `span` [P, m + k] how many steps, discounted like the channel, a measured value sums over.
     """
 
-    def __init__(self, constraints: Constraints) -> None:
+    def __init__(self, constraints: Constraints, patience: int = PATIENCE) -> None:
+        """patience: rollouts before the watch complains of silence."""
         c, scales = constraints, {x.cost: x.scale for x in constraints.given}
         ones, device = torch.ones(len(c.channels)), c.index.device
         whole = torch.tensor([scales.get(name) == "episodic" for name in c.channels])
@@ -37,7 +38,7 @@ class MeasuredReturns(EpisodeReturns):
         self.factor = torch.where(per_step, ones * (1 - c.discount), ones).to(device)
         self.clocks = EpisodeReturns(self.discount)
         self.latest = self.span = torch.empty(0)
-        self.watch = Watch(constraints)
+        self.watch = Watch(constraints, patience)
 
     def update(self, data: Trajectories, counted: bool = True) -> Tensor:
         """See EpisodeReturns.update; channels of scale "average" are the mean over the steps of `data`."""
@@ -70,8 +71,8 @@ class MeasuredReturns(EpisodeReturns):
 class Watch:
     """Follows measured values over a run: warns once per fault, remembers how near feasibility the run came."""
 
-    def __init__(self, constraints: Constraints) -> None:
-        self.constraints = constraints
+    def __init__(self, constraints: Constraints, patience: int = PATIENCE) -> None:
+        self.constraints, self.patience = constraints, patience
         self.rollouts = self.silent = 0
         self.low = torch.full((len(constraints.channels),), torch.inf)
         self.high = -self.low
@@ -114,14 +115,14 @@ class Watch:
                     f"cost {name!r} is negative ({self.low[i]:.4g}); a cost is kept low: limit a reward by '>='",
                 )
         for i in c.index.tolist():
-            if self.rollouts >= PATIENCE and self.low[i] == self.high[i] and not self.moved[i]:
+            if self.rollouts >= self.patience and self.low[i] == self.high[i] and not self.moved[i]:
                 self._tell(
                     f"{c.channels[i]} still",
                     f"{c.channels[i]!r} has been {self.low[i]:.4g} at every step of {self.rollouts} rollouts; its "
                     "limit steers nothing: is the channel wired up?",
                 )
         self.silent = self.silent + 1 if c.measured(measured).isnan().any() else 0
-        if self.silent >= PATIENCE:
+        if self.silent >= self.patience:
             self._tell(
                 "no end",
                 f"no episode has ended in {self.silent} rollouts, so limits per episode price nothing; set a horizon "

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
-import torch
 from torch import Generator, Tensor
 
 from engine.actor_critic import ActorCritic
@@ -18,7 +17,7 @@ from engine.heads import make_head
 from engine.learner import Learner, LearnerConfig, fresh_population
 from engine.population import Population
 from engine.rollout import Rollout
-from engine.scalarizers import Linear, Scalarizer, padded
+from engine.scalarizers import Scalarizer, weighing
 from engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
 from engine.updates import Adam
 from envs.protocol import VectorEnv
@@ -85,12 +84,9 @@ def constrained_learner(
     Raises: UnknownName, BadLimit for limits that do not fit the environment.
     """
     bound = bind(constraints, env.spec, discount=discount, device=env.device)
-    m, channels = len(env.spec.objectives), len(bound.channels)
-    if base is None:
-        base = torch.full((policies, m), 1 / m, device=env.device)
-    weigh = Linear(padded(base, channels)) if isinstance(base, Tensor) else base
+    weigh = weighing(base, bound.objectives, len(bound.channels), policies, env.device)
     head = make_head(env.spec.action_space, config.squash)
-    model = ActorCritic(make_features(env.spec.observation_space), head, channels, config.hidden)
+    model = ActorCritic(make_features(env.spec.observation_space), head, len(bound.channels), config.hidden)
     people, measured = fresh_population(model, policies, generator), MeasuredReturns(bound)
     source = Rollout(env, policies, config.rollout_steps)
     learner = solver.learner(Parts(model, source, people, weigh, config, generator, measured))

@@ -10,6 +10,7 @@ import morl.proximal_utility
 import morl.utility_methods
 import safe.methods
 import safe.novelty_methods
+import safe.soft_methods
 from engine.run import RunConfig
 from envs.errors import UnknownName
 
@@ -17,6 +18,7 @@ METHODS: dict[str, type[RunConfig]] = {
     **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
     **morl.gradient_methods.METHODS, **safe.methods.METHODS,
     **safe.novelty_methods.METHODS,
+    **safe.soft_methods.METHODS,
 }  # fmt: skip
 
 
@@ -30,6 +32,8 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
     if method in morl.proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
+    if method in safe.soft_methods.METHODS:
+        return METHODS[method](**{"env": env, **changes})
     if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
         return METHODS[method](**{"env": env, **changes})
     return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})

@@ -19,7 +19,7 @@ from tradeoff.cli import main
     [
         (["trian"], "did you mean train?"),
         (["train"], "c-morl, weighted-sum"),
-        (["train", "c-mrl"], "did you mean c-morl?"),
+        (["train", "c-mrl"], "did you mean c-morl"),
         (["train", "c-morl", "--env", "deep-see-treasure-v0"], "did you mean deep-sea-treasure-v0"),
         (["train", "c-morl", "--env", "CartPole-v1"], "choose an environment from `tradeoff envs`"),
         (["train", "c-morl", "--steps", "-1"], "steps must be at least 1, got -1"),
@@ -164,7 +164,7 @@ def test_an_older_whole_checkpoint_replaces_a_damaged_one(
     ("change", "says"),
     [
         ({"version": 7}, "version 7"),
-        ({"method": "c-mrl"}, "did you mean c-morl?"),
+        ({"method": "c-mrl"}, "did you mean c-morl"),
         ({"mood": 1}, "unknown 'mood'"),
         ({"threads": "two"}, "threads is 'two', expected int"),
         ({"settings": {}}, "missing 'capacity'"),

@@ -1,0 +1,54 @@
+"""Constrained solvers that learn from replay, as methods of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+from engine.loop import Loop
+from engine.soft import SoftConfig
+from engine.training import Training
+from safe.methods import ConstrainedConfig
+from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
+
+HIGH_RATIO = SoftConfig(rollout_steps=4, environments=1, updates=10.0, members=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftRunConfig(ConstrainedConfig):
+    """What every constrained solver that learns from replay needs to know."""
+
+    evaluate_every: int = 150  # iterations between evaluations (and checkpoints, which hold the replay)
+    episodes: int = 3  # evaluation episodes per policy during training
+    learner: SoftConfig = field(default_factory=SoftConfig)  # type: ignore[assignment]
+
+    def build(self, run: Training) -> Loop:
+        """See TrainingConfig.build."""
+        env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
+        return soft_learner(
+            env, self.constraints(run.spec), self.solver, self.learner, run.generator,
+            discount=run.discount, policies=self.policies,
+        )  # fmt: skip
+
+    def rate(self, share: float) -> float:
+        """See TrainingConfig.rate: constant."""
+        return 1.0
+
+
+def _method(solver: Any, config: SoftConfig, every: int) -> type[SoftRunConfig]:
+    fields: list[Any] = [
+        ("solver", solver, field(default_factory=solver)),
+        ("learner", SoftConfig, field(default_factory=lambda: config)),
+        ("evaluate_every", int, field(default=every)),
+    ]
+    about = {"name": solver.name, "__doc__": solver.__doc__, "__module__": __name__}
+    return make_dataclass(f"{solver.__name__}Run", fields, bases=(SoftRunConfig,), frozen=True, kw_only=True,
+                          namespace=about)  # fmt: skip
+
+
+METHODS: dict[str, type[SoftRunConfig]] = {
+    solver.name: _method(solver, config, every)
+    for solver, config, every in (
+        (SACLagrangian, SoftConfig(), 150), (SACPID, SoftConfig(), 150), (CAL, HIGH_RATIO, 2400),
+    )
+}  # fmt: skip

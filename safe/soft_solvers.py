@@ -1,0 +1,180 @@
+"""Constrained solvers that learn from replay: any dual rule over soft actor-critic, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from engine.actor_critic import ActorCritic
+from engine.features import make_features
+from engine.population import Population
+from engine.rollout import Rollout
+from engine.scalarizers import Scalarizer, weighing
+from engine.soft import SoftConfig, SoftLearner, soft_population
+from engine.soft_critics import Critics
+from engine.soft_head import make_soft_head
+from envs.protocol import EnvSpec, VectorEnv
+from safe.constraints import Constraint, Constraints, bind
+from safe.duals import PID, DualRule, Gain, Lagrangian
+from safe.foresight import LogAscent, foreseen
+from safe.measuring import PATIENCE, MeasuredReturns
+
+STEPS = 512  # of an environment, per rollout that the watch over costs is patient for
+
+
+class SoftParts(NamedTuple):
+    """What every solver of this kind is built from."""
+
+    model: ActorCritic
+    source: Rollout
+    population: Population
+    base: Scalarizer  # weights on the objectives, zero on the costs
+    config: SoftConfig
+    generator: Generator
+    measured: MeasuredReturns
+    critics: Critics
+    ahead: Constraints | None  # the limits in the unit of the critics, where a solver reads those
+
+    def lagrangian(self, rule: DualRule) -> Lagrangian:
+        """The base with prices by a dual rule, on what the solver reads."""
+        return Lagrangian(self.base, self.ahead or self.measured.constraints, rule, len(self.population))
+
+    def learner(self, scalarizer: Scalarizer, kind: type[SoftLearner] = SoftLearner, **own: Any) -> SoftLearner:
+        """A learner of these parts."""
+        limited = None
+        if self.ahead is not None:
+            limited = torch.zeros(self.model.channels, dtype=torch.bool, device=self.ahead.index.device)
+            limited[self.ahead.index] = True
+        return kind(
+            self.model, self.source, self.population, scalarizer, self.config, self.generator,
+            critics=self.critics, episodes=self.measured, foresight=limited, **own,
+        )  # fmt: skip
+
+
+class SoftSolver(Protocol):
+    """What a solver must offer."""
+
+    name: ClassVar[str]
+    by_critics: ClassVar[bool]  # whether prices follow the critics' values of replayed steps, not finished episodes
+
+    def critics(self, shape: dict[str, Any]) -> Critics:
+        """The ensemble, of the shape that environment and settings ask for."""
+        ...
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """The learner that it is."""
+        ...
+
+
+def soft_learner(
+    env: VectorEnv,
+    constraints: Sequence[Constraint],
+    solver: SoftSolver,
+    config: SoftConfig,
+    generator: Generator,
+    *,
+    discount: float = 1.0,
+    policies: int = 1,
+    base: Scalarizer | Tensor | None = None,
+) -> SoftLearner:
+    """A learner from replay for P policies within limits, ready to `iterate`.
+
+    Args:
+        env: policies * config.environments environments with Box actions.
+        discount: of channels whose scale is discounted, and of objectives; the critics have their own.
+        base: how objectives are weighed: a scalarizer, weights [P, m], or None for equal ones.
+
+    Raises: UnknownName, BadLimit for limits that do not fit the environment; TypeError for other actions.
+    """
+    spec = env.spec
+    bound = bind(constraints, spec, discount=discount, device=env.device)
+    features, head = make_features(spec.observation_space), make_soft_head(spec.action_space)
+    model = ActorCritic(features, head, len(bound.channels), config.hidden, activation="relu")
+    parts = SoftParts(
+        model, Rollout(env, policies, config.rollout_steps), soft_population(model, policies, generator),
+        weighing(base, bound.objectives, len(bound.channels), policies, env.device), config, generator,
+        MeasuredReturns(bound, max(PATIENCE, PATIENCE * STEPS // config.rollout_steps)),
+        solver.critics(_shape(model, spec, config)), _ahead(solver, constraints, env, discount, config.gamma),
+    )  # fmt: skip
+    return solver.learner(parts)
+
+
+def _shape(model: ActorCritic, spec: EnvSpec, config: SoftConfig) -> dict[str, Any]:
+    return {
+        "inputs": model.features.width + model.context, "actions": model.head.outputs // 2,
+        "objectives": len(spec.objectives), "costs": len(spec.costs),
+        "members": config.members, "hidden": config.hidden,
+    }  # fmt: skip
+
+
+def _ahead(
+    solver: SoftSolver, given: Sequence[Constraint], env: VectorEnv, discount: float, gamma: float
+) -> Constraints | None:
+    if not solver.by_critics:
+        return None
+    limits = foreseen(given, env.spec, discount=discount, gamma=gamma)
+    return bind(limits, env.spec, discount=gamma, device=env.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACPID:
+    """Soft actor-critic with prices by a controller, from the costs of finished episodes."""
+
+    name: ClassVar[str] = "sac-pid"
+    by_critics: ClassVar[bool] = False
+    kp: Gain = 0.01  # proportional gain [price / violation]
+    ki: Gain = 1e-4  # integral gain, per iteration [price / violation]
+    kd: Gain = 0.01  # gain on growing costs [price / violation]
+    delay: int = 64  # iterations over which growth is taken
+    bound: float = 1e3  # ceiling of multiplier and price
+
+    def critics(self, shape: dict[str, Any]) -> Critics:
+        """See SoftSolver.critics."""
+        return Critics(**shape)
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        rule = PID(kp=self.kp, ki=self.ki, kd=self.kd, delay=self.delay, bound=self.bound)
+        return parts.learner(parts.lagrangian(rule))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACLagrangian:
+    """Soft actor-critic with prices by dual ascent on the costs of finished episodes."""
+
+    name: ClassVar[str] = "sac-lagrangian"
+    by_critics: ClassVar[bool] = False
+    rate: Gain = 1e-4  # of dual ascent, per iteration [price / violation]
+    bound: float = 1e3  # ceiling of the multipliers
+
+    def critics(self, shape: dict[str, Any]) -> Critics:
+        """See SoftSolver.critics."""
+        return Critics(**shape)
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        return parts.learner(parts.lagrangian(PID(ki=self.rate, bound=self.bound)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CAL:
+    """Conservative augmented Lagrangian: cautious cost critics, and prices rectified by what those expect."""
+
+    name: ClassVar[str] = "cal"
+    by_critics: ClassVar[bool] = True
+    caution: float = 0.5  # standard deviations over the ensemble that are added to costs
+    penalty: Gain = 10.0  # price of the latest violation, on top of the multiplier [price / violation]
+    rate: float = 0.012  # learning rate of the multiplier's logarithm, per iteration
+    bound: float = 1e3  # ceiling of multiplier and price
+
+    def critics(self, shape: dict[str, Any]) -> Critics:
+        """See SoftSolver.critics."""
+        return Critics(**shape, caution=self.caution)
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        return parts.learner(parts.lagrangian(LogAscent(rate=self.rate, penalty=self.penalty, bound=self.bound)))

@@ -1,0 +1,223 @@
+"""Constrained learning from replay: dual rules by hand, limits in the critics' unit, a glider of known optimum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Generator, Tensor
+
+from engine import checkpoint
+from engine.evaluate import evaluate
+from engine.run import Interrupted, complete
+from engine.soft import SoftConfig, SoftLearner
+from engine.updates import SGD
+from envs.batched import BatchedEnv, Outcome
+from envs.protocol import EnvSpec
+from safe.constraints import BadLimit, Constraint
+from safe.foresight import LogAscent, foreseen
+from safe.soft_methods import METHODS
+from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
+
+HORIZON, LIMIT = 50, 12.5
+QUICK = SoftConfig(
+    rollout_steps=10, environments=5, batch=64, warmup=500, capacity=20_000, hidden=(32, 32), gamma=0.95,
+    learning_rate=1e-3, polyak=0.02, updates=0.5, temperature=0.1, temperature_rate=1e-3, normalise=False,
+)  # fmt: skip
+
+
+class Glider(BatchedEnv):
+    """v <- clip(v + a / 2, -1, 1) from v = 0; pays v and costs v^2, 50 steps.
+
+    By Cauchy and Schwarz sum v <= sqrt(50 sum v^2): within the limit 12.5 no policy returns more than 25, and one that
+    flies at 1/2 from its first step on does return that. Without a limit flying at 1 returns 49.5 at a cost of 49.25.
+    """
+
+    def __init__(self, num_envs: int, seed: int = 0) -> None:
+        box = spaces.Box(-1, 1, (1,), np.float32)
+        spec = EnvSpec(
+            id="glider", observation_space=box, action_space=box, objectives=("way",), costs=("heat",),
+            limits=(LIMIT,), horizon=HORIZON,
+        )  # fmt: skip
+        super().__init__(spec, num_envs, seed=seed)
+
+    def start(self, uniform: Tensor) -> tuple[Tensor, ...]:
+        return (torch.zeros(self.num_envs, 1),)
+
+    def transition(self, state: tuple[Tensor, ...], action: Tensor, uniform: Tensor) -> Outcome:
+        v = (state[0] + action / 2).clamp(-1, 1)
+        return Outcome((v,), v, torch.zeros(self.num_envs, dtype=torch.bool), v.square())
+
+    def observe(self, state: tuple[Tensor, ...]) -> Tensor:
+        return state[0].clone()
+
+
+def _learner(solver: Any, config: SoftConfig = QUICK, policies: int = 1, seed: int = 0, **limit: Any) -> SoftLearner:
+    env = Glider(policies * config.environments, seed)
+    given = [Constraint(cost="heat", **{"limit": LIMIT, **limit})]
+    return soft_learner(env, given, solver, config, Generator().manual_seed(seed), policies=policies)
+
+
+def _flown(learner: SoftLearner) -> list[float]:
+    """Mean way and heat of 20 fresh episodes, sampling as in training."""
+    scores = evaluate(Glider, learner.model, learner.population, episodes=20, discount=1.0, seed=5, deterministic=False)
+    return scores.mean[0].tolist()
+
+
+def test_one_step_of_the_logarithm_by_hand():
+    # Adam's first step is its rate times the sign of the slope: log 2 + 0.1 and log 2 - 0.1, whatever the violation.
+    # Its second, after violations 1 then -1: slopes 2 and -2 e^0.1 = -2.2103, so m = .9 * .2 - .22103 = -.04103 and
+    # over 1 - .9^2 = .19: -.21597; v = .999 * .004 + .0048856 = .0088816 over .001999: 4.4430, root 2.10784.
+    rule = LogAscent(rate=0.1, penalty=3.0, start=2.0, bound=50.0)
+    fresh = rule.init(1, 2)
+    state = rule.step(fresh, torch.tensor([[1.0, -40.0]], dtype=torch.float64))
+    torch.testing.assert_close(state["multiplier"], 2 * torch.tensor([[0.1, -0.1]], dtype=torch.float64).exp())
+    state = rule.step(state, torch.tensor([[-1.0, 0.0]], dtype=torch.float64))
+    assert state["multiplier"][0, 0].item() == pytest.approx(2 * math.exp(0.1 - 0.1 * 0.21597 / 2.10784), rel=1e-4)
+    # price [2 + 3 v]_+: 5 for v = 1; 0 for v = -1 would be -1; at most the bound
+    prices = [rule.price(fresh, torch.full((1, 2), v, dtype=torch.float64))[0, 0].item() for v in (1.0, -1.0, 99.0)]
+    assert prices == [5.0, 0.0, 50.0]
+
+
+@pytest.mark.parametrize("c", [1.0, 10.0, 100.0])
+def test_the_price_is_the_multiplier_less_its_rectification(c: float):
+    # Published: weight of the cost critic lambda - min(c (d - u), lambda), for a mean value u and a limit d.
+    rule, d = LogAscent(penalty=c, start=0.7, bound=1e9), 5.0
+    u = torch.linspace(3.0, 7.0, 9, dtype=torch.float64).unsqueeze(1)
+    price = torch.cat([rule.price(rule.init(1, 1), (x - d).unsqueeze(0)) for x in u])
+    torch.testing.assert_close(price, 0.7 - torch.minimum(c * (d - u), torch.full_like(u, 0.7)))
+
+
+@pytest.mark.parametrize(("penalty", "digits", "still"), [(0.0, None, 0.4), (10.0, 0.01, 0.01), (100.0, 1e-4, 1e-4)])
+def test_exact_values_lead_to_the_linear_program(problems: Any, play: Any, penalty: float, digits: Any, still: float):
+    # Two states, best value .388788 at a price of .801989 and a cost of .3; without penalty the players go round.
+    path = play(problems["two-states"](), LogAscent(rate=0.005, penalty=penalty), SGD(0.1), 4000, mirror=True)
+    if digits is None:
+        assert path.amplitude(1000) > still
+        return
+    assert path.amplitude(500) < still
+    np.testing.assert_allclose([*path.returns[-1], path.multiplier[-1]], [0.388788, 0.3, 0.801989], atol=digits)
+
+
+def test_limits_in_the_unit_of_the_critics():
+    # 25 in 1000 steps are .025 a step, 2.5 with gamma .99. Discounted with 1/2 over 3 steps 7 / 4 are 1 a step. A mean
+    # of .3 is .3 a step. A weighted mean per step of .3 with 1/2 over 3 steps: sum .6, over 7/4 steps: .342857 a step.
+    def of(scale: str, limit: float, discount: float, horizon: int | None, gamma: float) -> float:
+        spec = replace(Glider(1).spec, horizon=horizon)
+        given = [Constraint(cost="heat", limit=limit, scale=scale)]  # type: ignore[arg-type]
+        (found,) = foreseen(given, spec, discount=discount, gamma=gamma)
+        return found.limits[0]
+
+    assert of("episodic", 25, 0.9, 1000, 0.99) == pytest.approx(2.5)
+    assert of("discounted", 7 / 4, 0.5, 3, 0.9) == pytest.approx(10.0)
+    assert of("discounted", 151.989, 0.99, None, 0.99) == pytest.approx(151.989)
+    assert of("average", 0.3, 1.0, None, 0.5) == pytest.approx(0.6)
+    assert of("per-step", 0.3, 0.5, 3, 0.5) == pytest.approx(2 * 0.6 / 1.75)
+    with pytest.raises(BadLimit, match="no horizon"):
+        of("episodic", 25, 1.0, None, 0.9)
+    with pytest.raises(BadLimit, match="below 1"):
+        of("average", 1.0, 1.0, None, 1.0)
+
+
+def test_a_limit_per_policy_stays_one_per_policy():
+    given = [Constraint(cost="heat", limit=(5.0, 10.0))]
+    (found,) = foreseen(given, Glider(1).spec, discount=1.0, gamma=0.5)  # a tenth and a fifth a step, twice that
+    assert found.limit == pytest.approx((0.2, 0.4))
+
+
+def test_caution_lowers_the_cost_that_noisy_critics_settle_on():
+    # Four critics see cost a^2, each with errors of its own; taken is the largest a whose cautious cost is within 1/4.
+    generator = Generator().manual_seed(0)
+    a = torch.linspace(0, 1, 101).view(1, 1, -1, 1)
+    costs = a.square() + 0.1 * torch.randn(1, 4, 1, 1, generator=generator) * (1 + a)
+    chosen = []
+    for caution in (0.0, 0.5, 1.0):
+        critics = CAL(caution=caution).critics(
+            {"inputs": 1, "actions": 1, "objectives": 0, "costs": 1, "members": 4, "hidden": (4,)}
+        )
+        seen = critics.read(torch.cat([torch.zeros_like(costs), costs], -1))[0][0, :, 1]
+        chosen.append(a.flatten()[seen <= 0.25].max().item())
+    assert chosen[0] > chosen[1] > chosen[2] and chosen[0] - chosen[2] > 0.1
+
+
+def test_what_a_solver_reads():
+    # After an iteration the foreseen heat is the mean cautious value of the replayed pairs; plainer ones read episodes.
+    learner = _learner(CAL(), replace(QUICK, members=3, warmup=50, batch=50, updates=0.02, learning_rate=1e-9))
+    found = [learner.iterate()["returns"] for _ in range(2)][-1]
+    assert torch.isfinite(found[0, 1]) and found[0, 0].isnan()  # 20 steps: no episode of 50 has ended
+    steps = learner.replay.sample(20_000, Generator().manual_seed(1))
+    with torch.no_grad():
+        pairs = torch.cat([steps.observation, steps.action], -1)
+        value = learner.critics.read(learner.critics.forward(learner.theta, pairs).values)[0]
+    mean = (value.mean(1) * learner.scale)[0, 2].item()
+    assert found[0, 1].item() == pytest.approx(mean, abs=0.05)
+    assert learner.scalarizer.constraints.limit.item() == pytest.approx(5.0)  # 12.5 / 50 / (1 - .95)
+    plain = _learner(SACLagrangian())
+    assert plain.scalarizer.constraints.limit.item() == 12.5
+    assert [plain.iterate()["returns"].isnan().all().item() for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_high_prices_make_no_long_steps():
+    # Weights (1, -9) act as (1/10, -9/10): the heat and not the length of the step has the price.
+    learner, seen = _learner(SACLagrangian(), replace(QUICK, warmup=1, updates=0.02)), []
+    learner._act = lambda sample, weights, rate: seen.append(weights) or torch.zeros(1)  # type: ignore[method-assign]
+    data = learner._sample()
+    learner._improve(data, torch.tensor([[1.0, -9.0]]), 1.0)
+    torch.testing.assert_close(seen[0], torch.tensor([[0.1, -0.9]]))
+
+
+@pytest.fixture
+def glider() -> str:
+    """Known to the program for as long as a test lasts."""
+    from envs import registry
+
+    registry.register("glider-v0", lambda n, device, seed, max_episode_steps: Glider(n, seed))
+    yield "glider-v0"
+    registry._own.pop("glider-v0")
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("moment", [3, 5])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, glider: str, name: str, moment: int):
+    learner = replace(QUICK, warmup=60, rollout_steps=10, environments=2, batch=16, hidden=(8, 8))
+    more = {"episodes": 2, "final_episodes": 3, "evaluate_every": 4, "policies": 2, "steps": 700}
+    config = METHODS[name](env=glider, limit=("12.5",), learner=learner, **more)
+    turns = iter(range(1, 10**6))
+    with pytest.raises(Interrupted):
+        complete(config.start(), tmp_path, stop=lambda: next(turns) == moment)
+    again = config.start()
+    again.load_state_dict(checkpoint.load_newest(tmp_path))
+    one, other = config.run(), complete(again, tmp_path)
+    assert one.indicators == other.indicators and one.history == other.history and one.table() == other.table()
+    assert torch.equal(one.population.theta, other.population.theta)
+    steps = one.indicators["real_environment_steps"]
+    assert steps["total"] == steps["training"] + steps["evaluation"] + steps["final_evaluation"] > 700
+    one.save(tmp_path / "kept")
+    acted = type(one).load(tmp_path / "kept").policy(0)
+    assert torch.equal(torch.from_numpy(acted([0.3])), torch.from_numpy(one.policy(0)([0.3])))
+
+
+LEARNING = [
+    (SACLagrangian(rate=0.002), QUICK),
+    (SACPID(kp=0.01, ki=0.002, kd=0.003, delay=5), replace(QUICK, batch=128, updates=1.0)),
+    (CAL(penalty=0.3, rate=0.01), replace(QUICK, members=4, batch=128, updates=1.0)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("solver", "config"), LEARNING, ids=lambda x: getattr(x, "name", ""))
+def test_a_glider_flies_as_fast_as_its_limit_allows(solver: Any, config: SoftConfig):
+    # The best is a way of 25 at a heat of 12.5 and a price of 1; unlimited flight is 49.5 at 49.25.
+    learner, flown = _learner(solver, config, seed=1), []
+    for turn in range(300):
+        record = learner.iterate()
+        if turn >= 200 and turn % 10 == 0:
+            flown.append([*_flown(learner), -record["weights"][0, 1].item()])
+    way, heat, price = np.mean(flown, 0)
+    assert heat < 1.05 * LIMIT and way > 0.94 * 25 and price == pytest.approx(1.0, abs=0.15), (way, heat, price)
