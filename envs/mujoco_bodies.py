@@ -35,6 +35,9 @@ class Body:
     healthy: Callable[[Fields], Array] | None = None  # [N] bool; None: episodes never end
     pays_fall: bool = False  # the reward for being healthy is paid in the step of the fall too
     contacts: bool = False  # contact forces are read, which costs another pass
+    costs: tuple[str, ...] = ()
+    limits: tuple[float, ...] = ()  # of the costs, per episode
+    charges: Callable[[Moment], Array] | None = None  # -> [N, k] float32, one column per cost
 
 
 @dataclass(frozen=True)

@@ -248,10 +248,12 @@ class MujocoEnv(MujocoBase):
         self.spec = EnvSpec(
             id=id, observation_space=spaces.Box(-np.inf, np.inf, (size,), np.float64),
             action_space=spaces.Box(low, high, dtype=np.float32), objectives=body.objectives,
+            costs=body.costs, limits=body.limits,
             horizon=self.horizon, discount=0.99, reference_point=(-100.0,) * len(body.objectives),
             backend="mujoco-threads",
         )  # fmt: skip
         super().__init__(num_envs, device, seed)
+        self.charged = self.no_cost  # costs of the last step
 
     def _begin(self, i: int) -> None:
         numbers, noise = self.generators[i], self.body.noise
@@ -277,4 +279,9 @@ class MujocoEnv(MujocoBase):
         height = fields["qpos"][:, 1] - self.first[0][1]
         survived = np.ones(self.num_envs) if body.pays_fall else healthy.astype(np.float64)
         moment = Moment(velocity, action, height, survived, fields)
+        if body.charges is not None:
+            self.charged = self._tensor(body.charges(moment))
         return body.rewards(moment), ~healthy
+
+    def _costs(self) -> Tensor:
+        return self.charged

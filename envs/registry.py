@@ -18,7 +18,7 @@ Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_e
 
 BATCHED = (
     "deep_sea_treasure", "resource_gathering", "breakable_bottles", "four_room", "fruit_tree", "fishwood", "queues",
-    "minecart", "water_reservoir", "mountain_car", "mujoco_bodies", "navigation",
+    "minecart", "water_reservoir", "mountain_car", "mujoco_bodies", "velocity", "navigation",
 )  # fmt: skip
 """Modules of this package that hold a dictionary ENVIRONMENTS, and perhaps one of exact models, MODELS."""
 
@@ -141,7 +141,8 @@ def list_environments() -> list[Listed]:
     from envs.gymnasium_adapter import gymnasium_ids
 
     ours, models = _collected("ENVIRONMENTS"), _collected("MODELS")
-    bodies = {**import_module("envs.mujoco_bodies").ENVIRONMENTS, **import_module("envs.navigation").ENVIRONMENTS}
+    physical = ("mujoco_bodies", "velocity", "navigation")
+    bodies = {id for name in physical for id in import_module(f"envs.{name}").ENVIRONMENTS}
     backends = {id: "mujoco-threads" if id in bodies else "torch" for id in ours}
     others = {id: "gymnasium-sync" for id in gymnasium_ids(mo_only=True) if id not in ours}
     own = dict.fromkeys(_own, "registered")
