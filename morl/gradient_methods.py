@@ -83,7 +83,10 @@ class Ruled(Recursive):
         """Gradients of the objectives [P, m, D]."""
         each = torch.eye(episodes.paid.shape[-1]).to(episodes.paid)[: self.objectives]
         paid = [self._coefficients(model, theta, episodes, by.expand(len(theta), -1)) for by in each]
-        return channel_gradients(model, theta, episodes, torch.stack(paid, -1))
+        rows = channel_gradients(model, theta, episodes, torch.stack(paid, -1))
+        own = episodes.paid[..., : self.objectives]
+        varies = (own != own[:, :, :1]).any(0).any(1)  # else what is left of a baseline is rounding alone
+        return torch.where(varies.unsqueeze(-1), rows, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """See Estimator.state_dict."""

@@ -30,13 +30,23 @@ def combined(weights: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum("pm,pmd->pd", weights.to(gradients), gradients)
 
 
+def without_silent(k: Tensor) -> Tensor:
+    """K with channels that have no gradient at all taken for one at right angles to all others, as long as the longest.
+
+    A zero gradient is the shortest convex sum of any, and would stop MGDA for the sake of a channel that nothing can
+    raise. So replaced it leaves the others' weights in the proportions that they have without it.
+    """
+    size = k.diagonal(dim1=1, dim2=2)
+    return k + torch.diag_embed(torch.where(size > 0, 0.0, size.amax(1, keepdim=True)).to(k))
+
+
 def with_unit_gradients(rule: Rule) -> Rule:
-    """The rule for gradients brought to length 1 first, so that no unit of reward decides. Zero gradients stay zero."""
+    """The rule for gradients brought to length 1 first, so that no unit of reward decides. Zero ones get no weight."""
 
     def scaled(k: Tensor) -> Tensor:
         size = k.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
         inverse = torch.where(size > 0, 1 / size, 0.0)
-        return rule(k * inverse.unsqueeze(1) * inverse.unsqueeze(2)) * inverse
+        return rule(without_silent(k * inverse.unsqueeze(1) * inverse.unsqueeze(2))) * inverse
 
     return scaled
 

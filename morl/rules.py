@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from morl.dynamic_weights import floored, influence_step
 from morl.exact_pareto import exact_pareto
-from morl.gradient_rules import cagrad, mgda, nash, pcgrad, random_order, with_unit_gradients
+from morl.gradient_rules import cagrad, mgda, nash, pcgrad, random_order, with_unit_gradients, without_silent
 
 Memory = dict[str, Tensor]
 
@@ -38,7 +38,7 @@ class MGDA:
 
     def weights(self, k: Tensor, returns: Tensor, memory: Memory) -> Tensor:
         """See GradientRule.weights."""
-        return (with_unit_gradients(mgda) if self.unit else mgda)(k)
+        return with_unit_gradients(mgda)(k) if self.unit else mgda(without_silent(k))
 
 
 @dataclass(frozen=True, kw_only=True)

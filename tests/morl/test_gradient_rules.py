@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import Generator
 
-from morl.gradient_rules import cagrad, combined, gram, mgda, nash, pcgrad, random_order, with_unit_gradients
+from morl.gradient_rules import (
+    cagrad,
+    combined,
+    gram,
+    mgda,
+    nash,
+    pcgrad,
+    random_order,
+    with_unit_gradients,
+    without_silent,
+)
 from morl.simplex import least_on_simplex
 
 DRAWS = 40
@@ -144,7 +154,13 @@ def test_units_do_not_count_once_gradients_have_length_one() -> None:
         plain, scaled = with_unit_gradients(rule)(gram(g)), with_unit_gradients(rule)(gram(g * unit))
         torch.testing.assert_close(combined(plain, g), combined(scaled, g * unit), rtol=1e-6, atol=1e-8)
     silent = torch.cat([g[:, :2], torch.zeros_like(g[:, 2:])], 1)
-    assert with_unit_gradients(mgda)(gram(silent))[:, 2].tolist() == [0] * DRAWS
+    heard, alone = with_unit_gradients(mgda)(gram(silent)), with_unit_gradients(mgda)(gram(g[:, :2]))
+    assert heard[:, 2].tolist() == [0] * DRAWS
+    share = heard[:, :2] / heard[:, :2].sum(1, keepdim=True)
+    torch.testing.assert_close(share, alone / alone.sum(1, keepdim=True), rtol=1e-6, atol=1e-8)
+    # By hand: (2, 0), (0, 1) and nothing: squares 4, 1 and 4 at right angles, weights as 1/4, 1, 1/4.
+    k = without_silent(gram(torch.tensor([[[2.0, 0], [0, 1], [0, 0]]])))
+    assert mgda(k)[0].tolist() == pytest.approx([1 / 6, 2 / 3, 1 / 6])
 
 
 def test_rules_stay_finite_where_gradients_vanish_or_oppose() -> None:
