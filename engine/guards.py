@@ -31,3 +31,14 @@ def check_parameters(theta: Tensor) -> None:
         f"the loss of policies {broken} is no longer finite; resume from the last checkpoint with a smaller "
         "learning rate or larger minibatches"
     )
+
+
+def check_weights(weights: Tensor) -> None:
+    """Raise NumericalTrouble naming the first policy whose weights [P, c] a scalarizer left NaN or infinite."""
+    if torch.isfinite(weights).all():
+        return
+    policy = int((~torch.isfinite(weights)).any(1).nonzero()[0])
+    raise NumericalTrouble(
+        f"the weights of policy {policy} are not finite: {weights[policy].tolist()}; the parameters were not touched: "
+        "repair the rule that made them and resume from the last checkpoint"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Generator, Tensor
 
 from engine.actor_critic import ACTOR, ActorCritic
-from engine.guards import check_parameters
+from engine.guards import check_parameters, check_weights
 from engine.population import Population
 from engine.scalarizers import Scalarizer
 from engine.updates import Update
@@ -46,6 +46,7 @@ class Loop(ABC):
         data = self._sample()
         returns = self._estimate(data)
         weights = self.scalarizer.weights(returns)
+        check_weights(weights)
         objective = self._improve(data, weights, rate)
         self.scalarizer.update(returns)
         self._remember(data)
