@@ -13,8 +13,10 @@ import torch
 
 from benchmarks.turns import serve
 from engine import LearnerConfig
+from engine.soft import Precision, SoftConfig
 from envs import make
 from safe.constraints import default_constraints
+from safe.soft_solvers import SACLagrangian, soft_learner
 from safe.solvers import PlainLagrangian, constrained_learner
 
 ENVIRONMENTS, BATCH = 20, 64
@@ -53,7 +55,38 @@ def rollout(env: str, steps: int, policies: int) -> Callable[[], float]:
     return turn
 
 
-TURNS = {"train": training, "navigate": training, "rollout": rollout}
+def soft(env: str, updates: int, policies: int, precision: Precision = "float32") -> Callable[[], float]:
+    """A turn is so many updates from a replay of 2,000 steps; a unit is an update of one policy's critics."""
+    steps = 2000
+    config = SoftConfig(
+        rollout_steps=steps // ENVIRONMENTS, environments=ENVIRONMENTS, updates=updates / steps, actor_every=2,
+        batch=256, warmup=1, capacity=steps, learning_rate=3e-4, gamma=0.99, polyak=0.005, members=2, temperature=0.2,
+        temperature_rate=0.0, hidden=(256, 256), normalise=False, precision=precision,
+    )  # fmt: skip
+    made = make(env, num_envs=policies * ENVIRONMENTS)
+    limits, generator = default_constraints(made.spec), torch.Generator().manual_seed(0)
+    ours = soft_learner(made, limits, SACLagrangian(), config, generator, policies=policies)
+    data, weights = ours._sample(), torch.tensor([[1.0, -0.001]]).expand(policies, 2)
+
+    def turn() -> float:
+        ours._improve(data, weights, 1.0)
+        return updates * policies
+
+    return turn
+
+
+def coarse(env: str, updates: int, policies: int) -> Callable[[], float]:
+    """The same with factors of products rounded to bfloat16."""
+    return soft(env, updates, policies, "bfloat16")
+
+
+TURNS: dict[str, Callable[[str, int, int], Callable[[], float]]] = {
+    "train": training,
+    "navigate": training,
+    "rollout": rollout,
+    "soft": soft,
+    "soft-bfloat16": coarse,
+}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The peer's side of benchmarks/omnisafe.py, run by OmniSafe's interpreter.
 
-Arguments: task, environment, units per turn, torch threads. Everything else is as OmniSafe has it by default. A turn
-calls what its `learn` calls to collect and to update; its tables and checkpoints are left out.
+Arguments: task, environment, units per turn, torch threads. Everything else is as OmniSafe has it by default, early
+stops aside. A turn calls what its `learn` calls to collect and to update; its tables and checkpoints are left out.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ def collect(peer: Any, steps: int) -> None:
 
 def training(env: str, steps: int, threads: int) -> Callable[[], float]:
     """A turn is one epoch; a unit is an environment step that was collected and trained on."""
-    peer = agent("PPOLag", env, steps, threads)
+    peer = agent("PPOLag", env, steps, threads, kl_early_stop=False)
 
     def turn() -> float:
         collect(peer, steps)
         peer._update()
-        print(f"passes {peer._logger.get_stats('Train/StopIter')[0]}", file=sys.stderr)
         return steps
 
     return turn
@@ -74,7 +73,7 @@ def soft(env: str, updates: int, threads: int) -> Callable[[], float]:
     return turn
 
 
-TURNS = {"train": training, "navigate": training, "rollout": rollout, "soft": soft}
+TURNS = {"train": training, "navigate": training, "rollout": rollout, "soft": soft, "soft-bfloat16": soft}
 
 
 def main() -> None:
