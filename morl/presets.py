@@ -29,6 +29,9 @@ CART = LearnerConfig(
 BODY = LearnerConfig(gamma=0.99, anneal=True)
 """Continuous control."""
 
+SWIMMER = replace(BODY, gamma=0.999)
+"""A swimmer sees what a stroke brings only after it: with gamma .99 it stands almost still."""
+
 QUEUES = LearnerConfig(
     rollout_steps=125, environments=8, epochs=4, minibatches=8, learning_rate=1e-3, gamma=0.98, anneal=True,
     hidden=(128,),
@@ -55,6 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "minecart-v0": {"learner": CART, "policies": 15},
     "minecart-deterministic-v0": {"learner": CART, "policies": 15},
+    "SafetySwimmerVelocity-v0": {"learner": SWIMMER},
+    "SafetySwimmerVelocity-v1": {"learner": SWIMMER},
 }  # fmt: skip
 """What differs from a method's own defaults; fields that a method does not have are passed over."""
 

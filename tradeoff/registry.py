@@ -12,7 +12,10 @@ import safe.methods
 import safe.novelty_methods
 import safe.soft_methods
 from engine.run import RunConfig
+from envs import make
 from envs.errors import UnknownName
+from envs.protocol import EnvSpec
+from safe.presets import gains_for
 
 METHODS: dict[str, type[RunConfig]] = {
     **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
@@ -36,4 +39,14 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **changes})
     if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
         return METHODS[method](**{"env": env, **changes})
-    return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
+    settings = {"env": env, **morl.learner_settings(env)}
+    if method in safe.methods.METHODS:
+        settings["solver"] = gains_for(safe.methods.METHODS[method](env=env).solver, spec_of(env))
+    return METHODS[method](**{**settings, **changes})
+
+
+def spec_of(env: str) -> EnvSpec:
+    """What is known about an environment."""
+    probe = make(env)
+    probe.close()
+    return probe.spec

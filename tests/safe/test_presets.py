@@ -1,0 +1,32 @@
+"""Gains that fit the length of an episode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from envs import make
+from safe.presets import gains_for
+from safe.solvers import CRPO, P3O, AugmentedLagrangian, FOCOPSolver, PIDLagrangian, PlainLagrangian, ReLOAD
+
+CHEETAH = make("SafetyHalfCheetahVelocity-v1").spec  # 1000 steps: fifty times the 20 that the gains are meant for
+
+
+def test_gains_are_per_violation_of_an_episode() -> None:
+    assert gains_for(PlainLagrangian(), CHEETAH) == PlainLagrangian(rate=0.001, bound=10.0)
+    found = gains_for(ReLOAD(rate=(0.05, 0.5)), CHEETAH)
+    assert found.rate == pytest.approx((0.001, 0.01)) and found.strength == 1.0, "a multiple has no unit"
+    found = gains_for(AugmentedLagrangian(), CHEETAH)
+    assert (found.penalty, found.rate) == pytest.approx((0.02, 0.001))
+    found = gains_for(PIDLagrangian(), CHEETAH)
+    assert (found.rule.kp, found.rule.ki, found.rule.bound) == pytest.approx((0.01, 0.001, 10.0))
+    assert gains_for(FOCOPSolver(), CHEETAH).radius == FOCOPSolver().radius
+
+
+def test_what_is_no_gain_stays() -> None:
+    assert gains_for(P3O(), CHEETAH) == P3O(), "its penalty multiplies normalised advantages, whatever the episode"
+    assert gains_for(CRPO(), CHEETAH) == CRPO()
+    short, endless = replace(CHEETAH, horizon=20), replace(CHEETAH, horizon=None)
+    assert gains_for(ReLOAD(), short) == gains_for(ReLOAD(), endless) == ReLOAD()
+    assert gains_for(ReLOAD(bound=2.0), CHEETAH).bound == 2.0, "a lower ceiling than ours stands"
