@@ -73,7 +73,7 @@ class Navigation(MujocoBase):
         self.mocaps = np.array(task.indices("fixed") + task.indices("driven"), np.int64)
         felt = {name.removesuffix("_contact") for name in task.costs} | {"buttons"}
         self.solid = np.array([i for i, k in enumerate(things) if k.name in felt and k.matter != "mark"], np.int64)
-        self.nq = self.sim.model.nq - 7 * len(self.loose)  # of the agent alone
+        self.nq = self.sim.model.nq - 7 * len(self.loose)  # the agent's own: 3 of a point, 13 of a car
         self.places = np.zeros((num_envs, len(things), 3))
         self.places[..., 2] = [kind.height for kind in things]
         self.reach = np.array([kind.size for kind in things])
@@ -108,7 +108,6 @@ class Navigation(MujocoBase):
             if self._aim(i):
                 break
         self.timer[i] = 0
-        self.charged[i] = False
         self.last[i] = self._distances()[i]
 
     def _settle(self, i: int, start: Array, angle: float, turns: Array) -> None:
@@ -248,7 +247,7 @@ class Navigation(MujocoBase):
         self.sim.homes[:] = state["homes"].cpu().numpy()
 
 
-MEMORY = ("places", "button", "timer", "owed", "last", "charged")
+MEMORY = ("places", "button", "timer", "owed", "last")
 
 
 def _plain(numbers: dict[str, Any]) -> dict[str, Any]:

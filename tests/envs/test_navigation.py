@@ -12,6 +12,7 @@ from envs import TradeoffError, make
 from envs.navigation import ENVIRONMENTS
 from envs.navigation.layout import Spot, draw_goal, draw_layout, legacy_generator, spots
 from envs.navigation.lidar import egocentric, lidar
+from envs.navigation.paid import inside, moved, outside, speed_along_circle, wrong
 from envs.navigation.tasks import POINT, tasks
 
 DATA = np.load(Path(__file__).parent / "data" / "navigation.npz")
@@ -126,6 +127,47 @@ def test_egocentric_by_hand():
     rotation = np.array([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]])
     seen = egocentric(np.array([[[1.0, 3.0]]]), np.array([[1.0, 1.0, 0.1]]), rotation)
     np.testing.assert_allclose(seen, [[[2.0, 0.0]]], atol=1e-12)
+
+
+def test_gremlins_follow_their_leaders_above_the_ground_as_the_originals():
+    # Safety-Gymnasium's own after 100 steps (2 s) of rest: 0.329, -0.1161 from home, at a height of 0.1996.
+    env = make("SafetyPointButton1-v0", seed=SEED)
+    home = env.sim.homes[0] * (1, 1, 0)
+    for _ in range(100):
+        env.step(torch.zeros(1, 2))
+    np.testing.assert_allclose(env.places[0, env.loose] - home, [[0.329, -0.1161, 0.1996]] * 4, atol=1e-4)
+
+
+@pytest.mark.parametrize("id", ["SafetyPointGoal1-v0", "SafetyPointPush0-v0"])
+def test_a_new_goal_is_not_paid_for_moving(id):
+    # Put on the goal (its box is, in the push task), the step pays 1 and some centimetres; the next one only what
+    # distances shrink by, measured from where the new goal is.
+    env = make(id, seed=SEED)
+    what = env.task.rows("box").start if "Push" in id else None
+    target = env.places[0, what, :2] if what is not None else env._position[0, :2]
+    env.places[0, env.goal, :2] = target + 0.01
+    env.last = env._distances()
+    first = env.step(torch.zeros(1, 2)).reward.item()
+    before = env._distances().sum()
+    second = env.step(torch.zeros(1, 2)).reward.item()
+    assert first == pytest.approx(1.0, abs=0.02)
+    assert second == pytest.approx(before - env._distances().sum(), abs=1e-6) and abs(second) < 0.02
+    env.last = env.last + 100  # as if physics had thrown it far: 10 is the most that a step pays
+    assert env.step(torch.zeros(1, 2)).reward.item() == 10.0
+
+
+def test_costs_and_speed_by_hand():
+    # Hazard of radius 0.5 around (1, 0): 0.4 away is inside, 0.5 is not (its own cost there is nought).
+    assert inside(np.array([[0.6, 0.0], [0.5, 0.0]]), np.array([[[1.0, 0.0]]] * 2), np.array([0.5])).tolist() == [1, 0]
+    assert moved(np.array([[[0, 0, 0], [6e-5, 0, 8e-5]], [[0, 0, 0], [5e-5, 0, 8e-5]]])).tolist() == [1, 0]
+    assert outside(np.array([[1.2, 0.0], [0.0, -1.2]]), 2).tolist() == [1, 0]
+    assert outside(np.array([[1.2, 0.0], [0.0, -1.2]]), 4).tolist() == [1, 1]
+    # Button 1 is right: both pressed costs, it alone does not, and nothing does while the buttons are dead.
+    pressed = np.array([[1, 1], [0, 1], [1, 0]], bool)
+    assert wrong(pressed, np.array([1, 1, 1]), np.array([0, 0, 7])).tolist() == [1, 0, 0]
+    # At (3, 4), 3.5 outside of the circle, moving at (-4, 3) / 5, once around it: 0.1 * 1 / 4.5.
+    speed = speed_along_circle(np.array([[3.0, 4.0]]), np.array([[-0.8, 0.6]]))
+    np.testing.assert_allclose(speed, [0.1 / 4.5], rtol=1e-12)
 
 
 def test_layouts_keep_their_distances_and_take_numbers_one_by_one():
