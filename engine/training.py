@@ -79,8 +79,9 @@ class Training(Run):
         self.steps["evaluation"] += scores.steps
         value = self.config.value(scores.mean, self.spec)
         said = {name: x.double().tolist() for name, x in record.items() if name != "returns"}
+        length = scores.lengths.double().mean(1).tolist()
         self.history.append(
-            {"steps": trained, "value": value.tolist(), "returns": scores.mean.tolist(), **said}
+            {"steps": trained, "value": value.tolist(), "returns": scores.mean.tolist(), "length": length, **said}
         )  # fmt: skip
         mean = dict(zip(self.channels, scores.mean.mean(0).tolist(), strict=True))
         return {"steps": self.total, "value": float(value.mean()), **mean}
