@@ -87,7 +87,7 @@ class Critics:
 
     def read(self, values: Tensor) -> tuple[Tensor, Pull]:
         """One cautious value [P, n, c] of the ensemble's [P, E, n, outputs], and the vector-Jacobian product."""
-        gains, costs = values[..., : self.gains], values[..., self.gains :]
+        gains, costs = values[..., : self.gains], values[..., self.gains : self.columns]
         low, lesser = self._lesser(gains)
         high, share = self._cautious(costs)
 
@@ -97,7 +97,7 @@ class Critics:
             found[:, 0, :, : self.gains] = up if lesser is None else up * lesser
             if lesser is not None:
                 found[:, 1, :, : self.gains] = up * ~lesser
-            found[..., self.gains :] = share * down.unsqueeze(1)
+            found[..., self.gains : self.columns] = share * down.unsqueeze(1)
             return found
 
         return torch.cat([low, high], -1), pull
@@ -132,7 +132,8 @@ class Critics:
         """
         low = self._lesser(future[..., : self.gains])[0].clone()
         low[..., 0] -= log_prob
-        ahead = torch.cat([low.unsqueeze(1).expand(-1, self.members, -1, -1), future[..., self.gains :]], -1)
+        own = future[..., self.gains : self.columns]
+        ahead = torch.cat([low.unsqueeze(1).expand(-1, self.members, -1, -1), own], -1)
         return ahead.mul_(go_on[:, None, :, None]).add_(paid.unsqueeze(1))
 
     def paid(self, channels: Tensor, scale: Tensor) -> Tensor:

@@ -10,8 +10,11 @@ from engine.soft import SoftConfig
 from engine.training import Training
 from safe.methods import ConstrainedConfig
 from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
+from safe.variational import CVPO
+from safe.worst_case import WCSAC
 
 HIGH_RATIO = SoftConfig(rollout_steps=4, environments=1, updates=10.0, members=4)
+MANY_ACTIONS = SoftConfig(batch=64)  # each state is judged by as many actions as its solver samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ def _method(solver: Any, config: SoftConfig, every: int) -> type[SoftRunConfig]:
 METHODS: dict[str, type[SoftRunConfig]] = {
     solver.name: _method(solver, config, every)
     for solver, config, every in (
-        (SACLagrangian, SoftConfig(), 150), (SACPID, SoftConfig(), 150), (CAL, HIGH_RATIO, 2400),
+        (SACLagrangian, SoftConfig(), 150), (SACPID, SoftConfig(), 150), (WCSAC, SoftConfig(), 150),
+        (CVPO, MANY_ACTIONS, 150), (CAL, HIGH_RATIO, 2400),
     )
 }  # fmt: skip

@@ -1,0 +1,186 @@
+"""Constrained variational policy optimisation: the best feasible reweighting of sampled actions, then a fit to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.soft import EPS, Sample, SoftLearner
+from engine.soft_critics import Critics
+from engine.soft_head import StateGaussian
+from engine.updates import Adam
+from safe.constraints import Constraints
+from safe.soft_solvers import SoftParts
+
+NARROW = 1e-3  # least temperature of the reweighting
+
+
+class Reweighted(NamedTuple):
+    """A distribution over K sampled actions per state, and the slope of the dual function at its prices."""
+
+    weight: Tensor  # [P, n, K], sums to 1 over K
+    d_temperature: Tensor  # [P, 1]
+    d_price: Tensor  # [P, j] minus how much the reweighted costs exceed the limit
+
+
+def reweigh(gain: Tensor, cost: Tensor, limit: Tensor, temperature: Tensor, price: Tensor, radius: float) -> Reweighted:
+    """Weights proportional to exp((gain - price . cost) / temperature), best within limits and a divergence.
+
+    The dual function temperature * radius + price . limit + temperature * mean_s log mean_k exp((gain - price . cost) /
+    temperature) is convex; where it is least the weights maximise the mean gain subject to mean cost <= limit and mean
+    KL from the samples <= radius.
+
+    Args:
+        gain: [P, n, K] value of the objectives of K actions in each of n states.
+        cost: [P, n, K, j] of the constrained channels.
+        limit: [P, j], or [1, j].
+        temperature: [P, 1] > 0.
+        price: [P, j] >= 0.
+        radius: largest mean divergence [nats].
+
+    Source: Liu et al. 2022, arXiv:2201.11927, eq. 6 and 8.
+    """
+    score = (gain - (cost * price[:, None, None]).sum(-1)) / temperature.unsqueeze(-1)
+    weight = score.softmax(-1)
+    mean = score.logsumexp(-1) - torch.log(score.new_tensor(score.shape[-1]))
+    excess = (weight * score).sum(-1)
+    paid = (weight.unsqueeze(-1) * cost).sum(2).mean(1)
+    return Reweighted(weight, radius + (mean - excess).mean(1, keepdim=True), limit - paid)
+
+
+class Fit(NamedTuple):
+    """Ascent direction of a weighted fit, and how far mean and spread went from those that sampled."""
+
+    d_out: Tensor  # [P, n, 2 a]
+    apart: Tensor  # [P, 2] mean divergence by the means and by the spreads [nats]
+
+
+def fit(head: StateGaussian, out: Tensor, old: Tensor, action: Tensor, weight: Tensor, price: Tensor) -> Fit:
+    """Slope in `out` of sum_k weight log-density - price . divergence, means and spreads apart.
+
+    Means are fitted with the spreads that sampled and spreads around the means that sampled, so that neither feeds the
+    other. Source: Abdolmaleki et al. 2018, arXiv:1812.02256, section 4.
+
+    Args:
+        out, old: [P, n, 2 a] outputs of the actor and of the one that sampled.
+        action: [P, n, K, a] before squashing.
+        weight: [P, n, K] that sums to 1 over K.
+        price: [P, 2] of the two divergences.
+    """
+    mean, spread = head.split(out)
+    old_mean, old_spread = head.split(old)
+    by_mean, by_spread = price.view(-1, 2, 1, 1).unbind(1)
+    inverse, shrunk = (-2 * old_spread).exp(), (2 * (old_spread - spread)).exp()
+    moved, weight = mean - old_mean, weight.unsqueeze(-1)
+    gap = action - old_mean.unsqueeze(2)
+    d_mean = ((weight * gap).sum(2) - moved - by_mean * moved) * inverse
+    d_spread = (weight * gap.square()).sum(2) * (-2 * spread).exp() - 1 - by_spread * (1 - shrunk)
+    apart = [0.5 * (moved.square() * inverse).sum(-1), (spread - old_spread + 0.5 * (shrunk - 1)).sum(-1)]
+    return Fit(torch.cat([d_mean, d_spread], -1), torch.stack(apart, -1).mean(1))
+
+
+class VariationalLearner(SoftLearner):
+    """Actors fit the best reweighting of actions that slowly following actors sample; prices solve its dual."""
+
+    def __init__(self, *arguments: Any, settings: CVPO, ahead: Constraints, **named: Any) -> None:
+        """ahead: the limits in the unit of the critics."""
+        super().__init__(*arguments, **named)
+        self.settings, self.ahead = settings, ahead
+        policies, device = len(self.population), self.theta.device
+        self.old = self.population.theta.clone()  # [P, 1, D] the actors that sample
+        self.held = torch.zeros(policies, 2, device=device)  # prices of the divergences
+        self.dual = torch.zeros(policies, 1, 1 + len(ahead), device=device)  # log temperature, prices
+        self.dual_rule = Adam(settings.rate, eps=EPS)
+        self.moments["dual"] = self.dual_rule.init(self.dual)
+
+    def _act(self, sample: Sample, weights: Tensor, rate: float) -> Tensor:
+        """See SoftLearner._act: reweigh, then fit."""
+        sampled = self.model.outputs(self.model.actor(self.old), sample.inputs)[0]
+        action, value = self._values(sample, sampled)
+        channels = value[..., 1:] * self.scale[:, None, None, 1 : self.critics.columns]
+        gain = (channels * weights[:, None, None]).sum(-1)
+        sign, limit = self.ahead.sign.float(), (self.ahead.sign * self.ahead.limit).float()
+        found = self._solve(gain, channels[..., self.ahead.index] * sign, limit)
+        tape = self._outputs(sample.inputs)
+        step = fit(self.head, tape[-1], sampled, action, found.weight, self.held)
+        radii = step.apart.new_tensor([self.settings.by_mean, self.settings.by_spread])
+        self.held = (self.held + self.settings.hold * (step.apart / radii - 1)).clamp_(min=0.0)
+        self._climb(tape, step.d_out / self.config.batch, rate)
+        self.old.lerp_(self.population.theta, self.config.polyak)
+        return (found.weight * gain).sum(-1).mean(1)
+
+    def _values(self, sample: Sample, sampled: Tensor) -> tuple[Tensor, Tensor]:
+        """K unsquashed actions [P, n, K, a] per state, and their cautious values [P, n, K, c]."""
+        count = self.settings.actions
+        size = (*sampled.shape[:2], count)
+        noise = self.head.noise(size, self.generator)
+        mean, spread = self.head.split(sampled)
+        action = mean.unsqueeze(2) + spread.exp().unsqueeze(2) * noise
+        inputs = sample.inputs.unsqueeze(2).expand(*size, -1)
+        pairs = torch.cat([inputs, action.tanh()], -1).flatten(1, 2)
+        value = self.critics.read(self.critics.forward(self.theta, pairs).values)[0]
+        return action, value.unflatten(1, size[1:])
+
+    def _solve(self, gain: Tensor, cost: Tensor, limit: Tensor) -> Reweighted:
+        """A few steps down the dual function from where the last update left it, then the weights."""
+        for _ in range(self.settings.steps):
+            temperature, price = self.prices
+            found = reweigh(gain, cost, limit, temperature, price, self.settings.radius)
+            slope = torch.cat([found.d_temperature * temperature, found.d_price], 1).unsqueeze(1)
+            self.dual_rule.step(self.dual, -slope, self.moments["dual"])
+            self.dual[..., 1:].clamp_(0.0, self.settings.bound)
+        return reweigh(gain, cost, limit, *self.prices, self.settings.radius)
+
+    @property
+    def prices(self) -> tuple[Tensor, Tensor]:
+        """Temperature [P, 1] of the reweighting and prices [P, j] of the limits."""
+        return self.dual[:, 0, :1].exp().clamp(min=NARROW), self.dual[:, 0, 1:]
+
+    def _report(self) -> dict[str, Tensor]:
+        """See Loop._report."""
+        temperature, price = self.prices
+        return super()._report() | {"temperature": temperature.flatten(), "multiplier": price}
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Loop.state_dict."""
+        return super().state_dict() | {"old": self.old, "held": self.held, "dual": self.dual}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Loop.load_state_dict."""
+        super().load_state_dict(state)
+        self.old, self.held, self.dual = state["old"], state["held"], state["dual"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CVPO:
+    """Constrained variational policy optimisation: solves for the best feasible actions, then imitates them."""
+
+    name: ClassVar[str] = "cvpo"
+    by_critics: ClassVar[bool] = True
+    actions: int = 16  # sampled per state
+    radius: float = 0.1  # largest mean divergence of the reweighting [nats]
+    by_mean: float = 0.01  # largest mean divergence of the fit by its means [nats]
+    by_spread: float = 0.001  # and by its spreads [nats]
+    hold: float = 0.01  # rate of the prices of those divergences, per relative excess
+    steps: int = 2  # down the dual function, per update
+    rate: float = 0.01  # learning rate of those
+    bound: float = 1e3  # ceiling of the prices
+
+    def __post_init__(self) -> None:
+        for name in ("actions", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("radius", "by_mean", "by_spread", "hold", "rate", "bound"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    def critics(self, shape: dict[str, Any]) -> Critics:
+        """See SoftSolver.critics."""
+        return Critics(**shape)
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        return parts.learner(parts.base, VariationalLearner, settings=self, ahead=parts.ahead)
