@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+LONGEST = 100  # steps that a memory may reach back
 CHUNK = 2**22  # numbers of a product that are brought to double precision at once
 
 
@@ -108,12 +109,13 @@ def blend_gain(seconds: Seconds) -> Tensor:
     seconds: of two channels, a trajectory's gradient at the present parameters and, weighed back, at those of the step
     before. The blend x_t = g(theta_t) + a (x_{t-1} - g(theta_{t-1})), 0 <= a < 1, comes to rest at the noise
     (S + a^2 S' - 2 a C) / (1 - a^2) per trajectory, with S, S' the noises of both and C what they share. For S' = S and
-    a correlation rho the best a leaves S sqrt(1 - rho^2). Steps are taken to be alike for as long as that takes.
+    a correlation rho the best a leaves S sqrt(1 - rho^2). Steps are taken to be alike for as long as that takes, which
+    is 1 / (1 - a) of them, at most LONGEST: no gain is above 2 LONGEST - 1.
     """
     own, before, shared = (seconds.noise[:, i, j] for i, j in ((0, 0), (1, 1), (0, 1)))
     one, both = before / own, (shared / own).clamp_min(0)
     root = ((1 + one).square() - 4 * both.square()).clamp_min(0).sqrt()
-    a = torch.where(both > 0, (1 + one - root) / (2 * both), 0.0).clamp(0, 1 - 1e-9)
+    a = torch.where(both > 0, (1 + one - root) / (2 * both), 0.0).clamp(0, 1 - 1 / LONGEST)
     return (1 - a.square()) / (1 + a.square() * one - 2 * a * both)
 
 

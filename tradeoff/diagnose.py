@@ -22,7 +22,7 @@ from engine.diagnostics import (
     second_moments,
     signal_to_noise,
 )
-from engine.episodes import Baseline, Channels, Episodes, alive_steps, discounted, unfold
+from engine.episodes import Baseline, Channels, Episodes, alive_steps, centred, discounted, unfold
 from engine.episodic import EpisodeSource, EpisodicLearner
 from engine.learner import Learner
 from engine.normalisers import standard
@@ -59,6 +59,7 @@ class Subject(NamedTuple):
     batch: float  # of a turn: episodes, or steps where `in_steps`
     in_steps: bool
     critics: bool  # whether the critics were trained
+    centre: bool  # whether weighted sums have the others' pay at every step taken off
     steps: int  # real environment steps that the turn took
 
 
@@ -106,10 +107,11 @@ def _habits(learner: Any) -> dict[str, Any]:
         config = learner.config
         steps = float(config.rollout_steps * config.environments)
         habits = {"discount": config.gamma, "channels": _own_channels, "own": "learned", "batch": steps}
-        return habits | {"in_steps": True, "critics": True}
+        return habits | {"in_steps": True, "critics": True, "centre": False}
     settings, critics = learner.estimator.settings, learner.baseline is not None
     habits = {"discount": learner.discount, "channels": learner.channels, "own": settings.baseline}
-    return habits | {"batch": float(settings.batch), "in_steps": False, "critics": critics}
+    habits |= {"batch": float(settings.batch), "centre": settings.centre}
+    return habits | {"in_steps": False, "critics": critics}
 
 
 def _own_channels(data: Trajectories) -> Tensor:
@@ -155,6 +157,9 @@ def examine(subject: Subject, row: int, episodes: Episodes, generator: Generator
         omega = weights_at(model, after, episodes)
     except NumericalTrouble:
         return Findings(by_baseline, None, {}, *rest)
+    if subject.centre:
+        episodes = episodes._replace(paid=centred(episodes.paid))
+        aim = _weighed(per_trajectory(model, theta, episodes, subject.own), subject.weights[row])
     back = _weighed(per_trajectory(model, after, episodes, subject.own, omega), subject.weights[row])
     pair = second_moments(torch.stack([aim, back], 1), counts)
     seen = effective_share(omega[:, 0], counts)

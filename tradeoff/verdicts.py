@@ -81,7 +81,7 @@ def on_memory(gain: Interval | None, share: Interval | None) -> str:
         return "variance reduction: would not help; weights back to the step before overflow, so far does a step go"
     worth = f"at best it divides the noise by {shown(gain)}; a step leaves {shown(share)} of the episodes' weight"
     if gain.low > WORTH:
-        return f"variance reduction: would help if such steps go on; {worth}"
+        return f"variance reduction: would help against noise if such steps go on; {worth}"
     if gain.high < WORTH:
         return f"variance reduction: would not help; {worth}"
     return f"variance reduction: cannot tell; {worth}, and {WORTH:g} would pay for its second look at every sample"

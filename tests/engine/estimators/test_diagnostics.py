@@ -126,6 +126,9 @@ def test_the_gain_of_memory_in_closed_form() -> None:
         square = torch.tensor([[[2.0, 2 * rho], [2 * rho, 2]]]).double()
         found = Seconds(torch.zeros_like(square), square)
         assert blend_gain(found).item() == pytest.approx(gain) and correlation(found).item() == pytest.approx(rho)
+    # Nothing changes from step to step: 100 of them are averaged, (1 + .99) / (1 - .99) = 199.
+    same = torch.full((1, 2, 2), 2.0).double()
+    assert blend_gain(Seconds(torch.zeros_like(same), same)).item() == pytest.approx(199)
     # Unequal ones (S' = 3, C = 1.5, S = 1) by search over a.
     square = torch.tensor([[[1.0, 1.5], [1.5, 3]]]).double()
     a = np.linspace(0, 0.999, 100_000)
