@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.actor_critic import ACTOR, ActorCritic
 from engine.episodes import Episodes, flat, unfold
-from engine.networks import Layers
+from engine.networks import BENDS, Layers
 from engine.trajectories import fold
 
 Pull = Callable[[Tensor], Tensor]
@@ -129,11 +129,11 @@ def _rows(model: ActorCritic, theta: Tensor, episodes: Episodes) -> tuple[list[T
     _, pull = model.head.linearise(alone, free, episodes.action.flatten(0, 1).unsqueeze(1))
     d_out, d_extra = pull(alone.new_ones(policies * n, 1))
     out[..., : model.head.outputs] = d_out.view(policies, n, -1)
-    return tape[:-1], _deltas(layers, tape, out), d_extra.view(policies, n, -1)
+    return tape[:-1], _deltas(layers, tape, out, model.network.activation), d_extra.view(policies, n, -1)
 
 
-def _deltas(layers: Layers, tape: list[Tensor], out: Tensor) -> list[Tensor]:
-    found = [out]
+def _deltas(layers: Layers, tape: list[Tensor], out: Tensor, activation: str) -> list[Tensor]:
+    found, slope = [out], BENDS[activation].slope
     for i in reversed(range(1, len(layers.weights))):
-        found.insert(0, torch.ops.aten.tanh_backward(found[0] @ layers.weights[i].mT, tape[i]))
+        found.insert(0, slope(found[0] @ layers.weights[i].mT, tape[i]))
     return found

@@ -28,6 +28,7 @@ from engine.learner import Learner
 from engine.normalisers import standard
 from engine.population import Population
 from engine.probes import effective_share, per_trajectory, weights_at
+from engine.rollout import Rollout
 from engine.run import Run
 from engine.trajectories import Trajectories, fold
 from engine.updates import norms
@@ -84,7 +85,8 @@ def open_subject(folder: Path, policies: int) -> Subject:
         raise BadInput(f"{folder} holds no checkpoint yet; `tradeoff resume {folder}` brings it to one")
     run.load_state_dict(load_newest(folder))
     learner: Any = getattr(run, "learner", None)
-    if not isinstance(learner, (Learner, EpisodicLearner)) or learner.model.context:
+    known = isinstance(learner, (Learner, EpisodicLearner)) and type(learner.source) in (Rollout, EpisodeSource)
+    if not known or learner.model.context:
         raise BadInput(f"{settings.config.name} climbs no policy gradient of whole policies that could be diagnosed")
     count = len(learner.population)
     rows = torch.linspace(0, count - 1, min(policies, count)).round().long().tolist()

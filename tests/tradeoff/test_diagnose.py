@@ -105,6 +105,9 @@ def test_what_cannot_be_diagnosed(refuses: Refuses, copied: Path, tmp_path: Path
     for path in copied.glob("*.pt"):
         path.unlink()
     assert "holds no checkpoint yet" in refuses("diagnose", copied)
+    small = ("--steps", "600", "--evaluate-every", "1", "--rollout-steps", "16", "--minibatches", "4", "--epochs", "1")
+    novel = _train(tmp_path / "novel", "ipd", "--env", "deep-sea-treasure-v0", *small, "--final-episodes", "2")
+    assert "ipd climbs no policy gradient of whole policies" in refuses("diagnose", novel)
     (tmp_path / "notes").mkdir()
     assert "is not a run folder" in refuses("diagnose", tmp_path / "notes")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from engine.actor_critic import ActorCritic
 from engine.diagnostics import (
     Seconds,
     blend_gain,
@@ -20,7 +21,9 @@ from engine.diagnostics import (
     second_moments,
     signal_to_noise,
 )
-from engine.episodes import coefficients, effective_sample_size, mixed
+from engine.episodes import Episodes, coefficients, effective_sample_size, mixed
+from engine.features import Features
+from engine.heads import Categorical
 from engine.probes import effective_share, per_trajectory, weights_at
 from engine.scores import linearise, squared_norms
 
@@ -204,3 +207,18 @@ def test_weights_a_step_away_share_out_the_batch(world: Any, near: Tensor) -> No
     torch.testing.assert_close(
         back[:, 1].mean(0), world.gradient(near, torch.tensor([0.0, 1]).double())[0, 0], rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_sums_per_channel_are_the_backward_pass_of_each(activation: str) -> None:
+    """One pass for all channels and one per channel go different ways through the layers."""
+    draw = Generator().manual_seed(0)
+    model = ActorCritic(Features(3), Categorical((2,)), 2, (5, 4), activation=activation)
+    theta = torch.randn(1, 2, model.network.parameters, generator=draw)
+    inputs, action = torch.randn(1, 12, 3, generator=draw), torch.randint(2, (1, 12, 1), generator=draw)
+    alive, paid = torch.ones(3, 1, 4, dtype=torch.bool), torch.randn(3, 1, 4, 2, generator=draw)
+    seen = Episodes(inputs, action, torch.zeros(3, 1, 4), paid, alive)
+    _, pull = linearise(model, theta, seen)
+    g = per_trajectory(model, theta, seen, "none").mean(0)
+    for i in range(2):
+        torch.testing.assert_close(g[i], pull(coefficients(paid[..., i], alive))[0, 0])
