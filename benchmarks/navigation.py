@@ -147,11 +147,12 @@ def main(
     python, found, races = interpreter(peers), [], []
     if "walks" in parts:
         command = module(python, "navigation_peer", "walks", steps, episodes, *(tasks or WALKED))
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-        )
-        for line in done.stdout.splitlines():
-            found += agreement(json.loads(line), steps)
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as peer:
+            for line in peer.stdout or ():
+                found += agreement(json.loads(line), steps)
+                print(found[-1], file=sys.stderr, flush=True)
+        if not found:
+            raise RuntimeError(f"{' '.join(command)} answered nothing; run it by itself to see why")
         emit("Agreement", [row(x) for x in found], found, episodes=episodes, steps=steps)
     for what in ("speed", "reset"):
         if what in parts:
