@@ -82,6 +82,29 @@ def plot(words: Sequence[str]) -> None:
     print("\n".join(map(str, paths)))
 
 
+def benchmark(words: Sequence[str]) -> None:
+    """Compare methods on a suite."""
+    given = options.parse(options.Benchmark, options.gathered(words, "--limit"), "benchmark")
+    from rich.progress import Progress
+
+    from tradeoff import benchmark as bench
+    from tradeoff import standings, standings_plots
+
+    out = given.out or Path("runs") / given.suite
+    plan = bench.Plan(
+        bench.tasks(given.suite, given.envs, given.limit), given.methods, given.seeds, given.steps, given.evaluations,
+        given.episodes, given.final_episodes, out,
+    )  # fmt: skip
+    todo = bench.jobs(plan)
+    with Progress() as progress:
+        bar = progress.add_task(given.suite, total=len(todo))
+        bench.run_all(todo, bench.workers(given.workers), lambda job: progress.advance(bar))
+    rows = [row for job in todo for row in standings.measure(job)]
+    summary = standings.summarise(rows)
+    show(standings.table(summary))
+    print(*standings.write(rows, summary, out), *standings_plots.draw(todo, out), sep="\n")
+
+
 def envs(words: Sequence[str]) -> None:
     """List environments."""
     given = options.parse(options.Envs, words, "envs")

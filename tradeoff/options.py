@@ -69,6 +69,23 @@ class Plot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Compare methods on a suite of tasks with limits. Runs that are finished are not trained again."""
+
+    suite: Positional[str]  # safe-velocity, safe-navigation or safe-small
+    methods: tuple[str, ...] = ("reload", "lagrangian")  # names of methods that keep limits
+    seeds: tuple[int, ...] = (0, 1, 2)  # one run each
+    envs: tuple[str, ...] = ()  # tasks of the suite; none: all of them
+    limit: tuple[str, ...] = ()  # in place of the suite's limits
+    steps: int = 1_000_000  # real environment steps per run, evaluations during training included
+    evaluations: int = 20  # during training
+    episodes: int = 3  # per evaluation
+    final_episodes: int = 50  # per run, on fresh seeds
+    workers: int | None = None  # runs at a time; None: one per core
+    out: Path | None = None  # folder of the runs, standings and pictures; None: runs/SUITE
+
+
+@dataclass(frozen=True, kw_only=True)
 class Envs:
     """List environments: objectives, who computes them, reference point, whether a front is known."""
 

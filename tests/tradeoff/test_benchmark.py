@@ -1,0 +1,128 @@
+"""Methods x tasks x seeds: what is run, what is not run again, and what the standings say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.trained import Trained
+from envs.errors import UnknownName
+from tradeoff import benchmark
+from tradeoff.cli import main
+from tradeoff.errors import BadInput
+from tradeoff.standings import FILES, summarise, table, write
+from tradeoff.standings_plots import PICTURES
+from tradeoff.suites import SUITES
+
+WORDS = [
+    "benchmark", "safe-small", "--envs", "deep-sea-treasure-v0", "--methods", "reload", "crpo", "--seeds", "3", "4",
+    "--steps", "2000", "--evaluations", "4", "--episodes", "2", "--final-episodes", "6", "--workers", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("standings")
+    assert main([*WORDS, "--out", str(out)]) == 0
+    return out
+
+
+def test_every_run_is_an_ordinary_one_with_files_and_pictures(finished: Path) -> None:
+    names = {f"{method}-deep-sea-treasure-v0-{seed}" for method in ("reload", "crpo") for seed in (3, 4)}
+    assert {path.name for path in finished.iterdir() if path.is_dir()} == names
+    settings = json.loads((finished / "crpo-deep-sea-treasure-v0-4" / "config.json").read_text())["settings"]
+    assert (settings["seed"], settings["steps"], settings["limit"]) == (4, 2000, ["time>=-6"])
+    assert all((finished / name).stat().st_size > 0 for name in (*FILES, *PICTURES))
+
+
+def test_rows_say_what_the_runs_say(finished: Path) -> None:
+    rows = list(csv.DictReader((finished / "runs.csv").open()))
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        ("reload", "3"),
+        ("reload", "4"),
+        ("crpo", "3"),
+        ("crpo", "4"),
+    ]
+    for row in rows:
+        run = Trained.load(finished / f"{row['method']}-deep-sea-treasure-v0-{row['seed']}")
+        treasure, time = run.returns[0].mean(0)
+        assert float(row["return"]) == pytest.approx((treasure + time) / 2), "objectives count alike"
+        assert float(row["excess"]) == pytest.approx(-6 - time), "time must stay above -6"
+        curve = np.array([record["returns"][0] for record in run.history])
+        assert float(row["strong_violation"]) == pytest.approx(np.maximum(-6 - curve[:, 1], 0).mean())
+        assert int(row["real_steps"]) >= 2000 and float(row["seconds"]) > 0
+
+
+def test_what_is_finished_is_not_trained_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policies = sorted(finished.glob("*/policies.pt"))
+    before = [path.stat().st_mtime_ns for path in policies]
+    (finished / "standings.csv").unlink()
+    assert main([*WORDS, "--out", str(finished)]) == 0
+    assert [path.stat().st_mtime_ns for path in policies] == before and len(before) == 4
+    assert (finished / "standings.csv").is_file() and "2" in capsys.readouterr().out
+
+
+def test_runs_in_processes_of_their_own_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    words = ["benchmark", "safe-small", "--envs", "deep-sea-treasure-v0", "--methods", "crpo", "--seeds", "4"]
+    assert main([*words, *WORDS[10:-1], "2", "--out", str(tmp_path)]) == 0
+    name = "crpo-deep-sea-treasure-v0-4/scores.csv"
+    assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
+
+
+def _row(seed: int, **changes: Any) -> dict[str, Any]:
+    row = {
+        "env": "sea", "method": "rule", "seed": seed, "policy": 0, "return": 10.0, "cost": 1.0, "excess": -1.0,
+        "deterministic_return": 1.0, "deterministic_cost": 1.0, "deterministic_excess": 0.0, "cost_rate": 0.1,
+        "strong_violation": 0.0, "oscillation": 0.0, "first_feasible": 5.0, "lasting_feasible": 5.0,
+        "feasible_share": 1.0, "average_return": 1.0, "average_excess": 0.0, "real_steps": 100, "seconds": 1.0,
+    }  # fmt: skip
+    return row | changes
+
+
+def test_standings_by_hand(tmp_path: Path) -> None:
+    # Returns 10, 20, 30, 100; the last run breaks the limit. Middle half: 20 and 30. Feasible ones: 10, 20, 30 -> 20.
+    rows = [
+        _row(0),
+        _row(1, **{"return": 20.0}),
+        _row(2, **{"return": 30.0}),
+        _row(3, **{"return": 100.0, "excess": 2.0}),
+    ]
+    rows[3]["lasting_feasible"] = math.inf
+    (found,) = summarise(rows)
+    assert (found["runs"], found["feasible"]) == (4, 3)
+    assert found["return"] == 25.0 and found["return_low"] <= 25.0 <= found["return_high"]
+    assert found["feasible_return"] == 20.0 and found["lasting_feasible"] == 5.0
+    (none,) = summarise([_row(0, excess=1.0, lasting_feasible=math.inf)])
+    assert math.isnan(none["feasible_return"]) and math.isinf(none["lasting_feasible"])
+    write(rows, [none], tmp_path)
+    assert json.loads((tmp_path / "standings.json").read_text())[0]["feasible_return"] is None
+    assert table([found, none]).row_count == 2
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="safe-speed"):
+        benchmark.tasks("safe-speed")
+    with pytest.raises(UnknownName, match="environment of safe-small"):
+        benchmark.tasks("safe-small", ["minecart-v0"])
+    plan = benchmark.Plan(SUITES["safe-small"], ("c-morl",), (0,), 10, 1, 1, 1, tmp_path)
+    with pytest.raises(BadInput, match="keeps no limits"):
+        benchmark.jobs(plan)
+    with pytest.raises(BadInput, match="workers must be at least 1, got 0"):
+        benchmark.workers(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suites_name_what_exists() -> None:
+    from tradeoff.registry import spec_of
+
+    for tasks in SUITES.values():
+        for task in tasks:
+            spec = spec_of(task.env)
+            assert task.limit or spec.limits, f"{task.env} has no limits of its own"
+    assert len(SUITES["safe-velocity"]) == 6

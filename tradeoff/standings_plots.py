@@ -1,0 +1,71 @@
+"""Pictures of runs within limits: curves of return and cost, and where the runs ended up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.trained import Trained
+from evaluation.plots import write_whole
+from tradeoff.benchmark import Job
+from tradeoff.drawing import blank
+from tradeoff.standings import bound_of, excess
+
+PICTURES = ("curves.png", "costs.png")
+
+
+def draw(jobs: Sequence[Job], out: Path) -> list[Path]:
+    """curves.png: return and worst excess over training steps, median and range over runs. costs.png: final ones."""
+    groups: dict[str, dict[str, list[Trained]]] = {}
+    for job in jobs:
+        groups.setdefault(job.config.env, {}).setdefault(job.config.name, []).append(Trained.load(job.folder))
+    bounds = {job.config.env: bound_of(job) for job in jobs}
+    pictures = (_curves(groups, bounds), _costs(groups, bounds))
+    return [
+        write_whole(out / name, partial(figure.savefig, dpi=130))
+        for name, figure in zip(PICTURES, pictures, strict=True)
+    ]
+
+
+def _curves(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) -> Any:
+    figure = blank(3.6 * len(groups), 5.0)
+    grid = figure.subplots(2, len(groups), squeeze=False)
+    for (env, methods), above, below in zip(groups.items(), *grid, strict=True):
+        for name, runs in methods.items():
+            steps = np.array([row["steps"] for row in runs[0].history]) / len(runs[0])
+            for axes, read in ((above, _value), (below, lambda row, b=bounds[env]: excess(b, row["returns"]))):
+                _band(axes, steps, [[read(row) for row in run.history] for run in runs], name)
+        below.axhline(0.0, color="black", linestyle="--", linewidth=1)
+        above.set(title=env, ylabel="return")
+        below.set(xlabel="training steps", ylabel="cost above the limit", yscale="symlog")
+    grid[0, 0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _value(row: dict[str, Any]) -> list[float]:
+    return list(row["value"])
+
+
+def _band(axes: Any, steps: np.ndarray, runs: list[Any], name: str) -> None:
+    """Median and range over runs (all policies of each), cut to the shortest."""
+    count = min(len(run) for run in runs)
+    values = np.concatenate([np.array(run[:count], dtype=np.float64) for run in runs], 1)
+    (line,) = axes.plot(steps[:count], np.median(values, 1), label=name)
+    axes.fill_between(steps[:count], values.min(1), values.max(1), color=line.get_color(), alpha=0.15, linewidth=0)
+
+
+def _costs(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) -> Any:
+    figure = blank(3.6 * len(groups), 3.0)
+    grid = figure.subplots(1, len(groups), squeeze=False)[0]
+    for (env, methods), axes in zip(groups.items(), grid, strict=True):
+        for name, runs in methods.items():
+            worst = np.concatenate([excess(bounds[env], run.returns.mean(1)) for run in runs])
+            axes.plot(worst, np.concatenate([run.indicators["value"] for run in runs]), "o", label=name, alpha=0.8)
+        axes.axvline(0.0, color="black", linestyle="--", linewidth=1)
+        axes.set(title=env, xlabel="cost above the limit", ylabel="return")
+    grid[0].legend(frameon=False, fontsize=8)
+    return figure
