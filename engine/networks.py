@@ -79,9 +79,11 @@ class StackedMLP:
             weight.copy_(gain * _orthogonal(weight.shape, generator))
         return theta
 
-    def layers(self, theta: Tensor) -> Layers:
-        """Split theta [K, D] into its layers without copying."""
+    def layers(self, theta: Tensor, half: bool = False) -> Layers:
+        """Split theta [K, D] into its layers without copying. half: all but the last one as copies in bfloat16."""
         *pieces, extra = theta.split(self.lengths, dim=-1)
+        if half:
+            pieces = [*(piece.bfloat16() for piece in pieces[:-2]), *pieces[-2:]]
         shaped = [piece.view(-1, *shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
         return Layers(shaped[0::2], shaped[1::2], extra)
 
@@ -89,7 +91,7 @@ class StackedMLP:
         """Run x [K, B, inputs]; returns the activations of every layer, x first, the outputs [K, B, outputs] last."""
         tape, bend = [x], BENDS[self.activation].value
         for weight, bias in zip(layers.weights, layers.biases, strict=True):
-            x = torch.baddbmm(bias, tape[-1], weight)
+            x = torch.baddbmm(bias, tape[-1].to(weight.dtype), weight)
             tape.append(bend(x) if weight is not layers.weights[-1] else x)
         return tape
 
@@ -106,17 +108,21 @@ class StackedMLP:
         """
         pieces, slope = [extra], BENDS[self.activation].slope  # joined at the end: views of one row cost more to make
         for i in reversed(range(len(layers.weights))):
-            pieces += [out.sum(1), torch.bmm(tape[i].mT, out).flatten(1)]
+            weight = layers.weights[i]
+            out = out.to(weight.dtype)
+            pieces += [out.sum(1), torch.bmm(tape[i].to(weight.dtype).mT, out).flatten(1)]
             if i:
-                out = slope(torch.bmm(out, layers.weights[i].mT), tape[i])
+                out = slope(torch.bmm(out, weight.mT).to(tape[i].dtype), tape[i])
         return torch.cat(pieces[::-1], -1)
 
     def pull_inputs(self, layers: Layers, tape: list[Tensor], out: Tensor, last: int) -> Tensor:
         """Gradient with respect to the last inputs alone [K, B, last], for `out` [K, B, outputs] as in `backward`."""
-        slope = BENDS[self.activation].slope
+        slope, kind = BENDS[self.activation].slope, out.dtype
         for i in reversed(range(1, len(layers.weights))):
-            out = slope(torch.bmm(out, layers.weights[i].mT), tape[i])
-        return torch.bmm(out, layers.weights[0][:, -last:].mT)
+            weight = layers.weights[i]
+            out = slope(torch.bmm(out.to(weight.dtype), weight.mT).to(tape[i].dtype), tape[i])
+        first = layers.weights[0]
+        return torch.bmm(out.to(first.dtype), first[:, -last:].mT).to(kind)
 
 
 def _orthogonal(shape: torch.Size, generator: Generator) -> Tensor:

@@ -7,17 +7,17 @@ scalarizer steers it. See `engine.loop` for the loop. Source: Haarnoja et al. 20
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
+from engine.actor_critic import ACTOR, ActorCritic
 from engine.estimators import Plain
 from engine.guards import check_parameters
 from engine.loop import Loop
+from engine.networks import Layers
 from engine.normalisers import FLOOR, fresh_moments, standard, update_moments
 from engine.population import Population
 from engine.replay import Replay
@@ -54,7 +54,7 @@ class SoftConfig:
     entropy: float = -1.0  # entropy aimed at [nats per action number]
     hidden: tuple[int, ...] = (256, 256)  # units per hidden layer
     normalise: bool = True  # normalise observations (those that are numbers) by their running moments
-    precision: Precision = "float32"  # of the factors in products of matrices; sums are float32 always
+    precision: Precision = "float32"  # of the hidden layers; parameters, values and sums are float32 always
 
     def __post_init__(self) -> None:
         for name in ("rollout_steps", "environments", "actor_every", "batch", "warmup", "capacity", "members"):
@@ -180,7 +180,7 @@ class SoftLearner(Loop):
         steps = data[ROLLOUT].reward.shape[0] * data[ROLLOUT].reward.shape[2]
         count = max(1, round(config.updates * steps))
         weights = weights.float() / weights.float().abs().sum(1, keepdim=True).clamp(min=1.0)
-        with products(config.precision), torch.no_grad():
+        with torch.no_grad():
             for first in range(0, count, CHUNK):
                 for sample in self._prepare(min(CHUNK, count - first)):
                     self._update(sample, weights, rate)
@@ -231,9 +231,13 @@ class SoftLearner(Loop):
 
     def _outputs(self, inputs: Tensor) -> list[Tensor]:
         """Activations of the actors; the last holds what the head reads."""
-        tape = self.model.network.forward(self.model.actor(self.population.theta), inputs)
+        tape = self.model.network.forward(self._layers(), inputs)
         tape[-1] = tape[-1][..., : self.head.outputs]
         return tape
+
+    def _layers(self) -> Layers:
+        """Of the actors."""
+        return self.model.network.layers(self.population.theta[:, ACTOR], self.config.precision == "bfloat16")
 
     def _act(self, sample: Sample, weights: Tensor, rate: float) -> Tensor:
         """A step of actors and temperatures; answers the objective [P]."""
@@ -254,8 +258,7 @@ class SoftLearner(Loop):
         """Move the actors along the gradient of their outputs [P, n, 2 a]."""
         network = self.model.network
         d_out = torch.nn.functional.pad(d_out, (0, network.sizes[-1] - d_out.shape[-1]))
-        layers = self.model.actor(self.population.theta)
-        gradient = network.backward(layers, tape, d_out, d_out.new_zeros(len(d_out), 0))
+        gradient = network.backward(self._layers(), tape, d_out, d_out.new_zeros(len(d_out), 0))
         self._step(gradient.unsqueeze(1), rate)
 
     def _warm(self, log_prob: Tensor, rate: float) -> None:
@@ -296,14 +299,3 @@ def soft_population(model: ActorCritic, policies: int, generator: Generator) -> 
     theta = model.network.init(policies, generator, 0.01).unsqueeze(1).to(generator.device)
     moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
     return Population(theta, *moments)
-
-
-@contextmanager
-def products(precision: Precision) -> Iterator[None]:
-    """Multiply float32 matrices with factors rounded to bfloat16, or not, inside the block."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -44,6 +44,7 @@ class Critics:
     caution: float = 0.0  # standard deviations over the ensemble that are added to costs
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "relu"
+    half: bool = False  # hidden layers in bfloat16
 
     def __post_init__(self) -> None:
         if self.members < 1:
@@ -80,7 +81,7 @@ class Critics:
 
     def forward(self, theta: Tensor, x: Tensor) -> Seen:
         """Values of x [P, n, i + a], observations and squashed actions."""
-        layers = self.network.layers(theta.flatten(0, 1))
+        layers = self.network.layers(theta.flatten(0, 1), self.half)
         rows = x.unsqueeze(1).expand(-1, self.members, -1, -1).flatten(0, 1)
         tape = self.network.forward(layers, rows)
         return Seen(layers, tape, tape[-1].unflatten(0, theta.shape[:2]))

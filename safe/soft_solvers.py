@@ -107,7 +107,7 @@ def _shape(model: ActorCritic, spec: EnvSpec, config: SoftConfig) -> dict[str, A
     return {
         "inputs": model.features.width + model.context, "actions": model.head.outputs // 2,
         "objectives": len(spec.objectives), "costs": len(spec.costs),
-        "members": config.members, "hidden": config.hidden,
+        "members": config.members, "hidden": config.hidden, "half": config.precision == "bfloat16",
     }  # fmt: skip
 
 
