@@ -149,8 +149,10 @@ def main(
         command = module(python, "navigation_peer", "walks", steps, episodes, *(tasks or WALKED))
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as peer:
             for line in peer.stdout or ():
-                found += agreement(json.loads(line), steps)
-                print(found[-1], file=sys.stderr, flush=True)
+                told = agreement(json.loads(line), steps)
+                found += told
+                for channel in told:
+                    print(" ".join(row(channel).values()), file=sys.stderr, flush=True)
         if not found:
             raise RuntimeError(f"{' '.join(command)} answered nothing; run it by itself to see why")
         emit("Agreement", [row(x) for x in found], found, episodes=episodes, steps=steps)
