@@ -101,7 +101,7 @@ def main(
     """Run the comparison.
 
     Args:
-        quick: a tenth of the work per turn and two repetitions; shows that it works, measures little.
+        quick: a tenth of the work per turn, where a turn of the peer takes a minute or more otherwise.
         repetitions: turns of each side, after one to warm up.
         threads: of torch, for each side.
         policies: that ours trains at once, each with all the steps; OmniSafe trains one.
@@ -109,7 +109,7 @@ def main(
         peers: folder of the peer's virtual environment, made when missing.
     """
     python = interpreter(peers)
-    results = [duel(name, quick, threads, policies, 2 if quick else repetitions, python) for name in tasks]
+    results = [duel(name, quick, threads, policies, repetitions, python) for name in tasks]
     emit("OmniSafe", [row(r) for r in results], results, threads=threads, peer="omnisafe 0.5.0")
 
 
