@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from engine import compositions
 from engine.compositions import Composition
@@ -15,10 +15,16 @@ from engine.training import Training
 from engine.updates import Adam
 from morl.utility_aims import Box, UtilityAim
 
+Maker = Callable[..., Composition]
+Names = tuple[str, ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class UtilityConfig(UtilityAim):
-    """What every method for one utility on whole episodes needs to know."""
+    """What every method for one utility on whole episodes needs to know; each names its composition and settings."""
+
+    make: ClassVar[Maker]  # from engine.compositions
+    settings: ClassVar[Names]  # fields that `make` takes, beside those that all of them take
 
     learning_rate: float = 1e-2  # of the policy
     anneal: bool = True  # let the learning rate fall to zero linearly over the run
@@ -34,9 +40,14 @@ class UtilityConfig(UtilityAim):
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
 
-    @abstractmethod
     def composition(self, box: Box | None) -> Composition:
         """Estimator and own update. box: least and largest returns per channel, to which estimates are projected."""
+        own = {name: getattr(self, name) for name in self.settings}
+        return type(self).make(learning_rate=self.learning_rate, **own, **self.common(box))
+
+    def common(self, box: Box | None) -> dict[str, Any]:
+        """Fields of `Recursion` that every method sets."""
+        return {"box": box, "baseline": self.baseline, "centre": self.centre}
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
@@ -62,12 +73,10 @@ class MOPG(UtilityConfig):
     """
 
     name: ClassVar[str] = "mo-pg"
+    make: ClassVar[Maker] = compositions.gpomdp
+    settings: ClassVar[Names] = ("batch",)
 
     batch: int = 12  # episodes per step, for the returns and again for the gradient
-
-    def composition(self, box: Box | None) -> Composition:
-        """See UtilityConfig.composition."""
-        return compositions.gpomdp(self.learning_rate, self.batch, box=box, baseline=self.baseline, centre=self.centre)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +87,14 @@ class MOTSIVRPG(UtilityConfig):
     """
 
     name: ClassVar[str] = "mo-tsivr-pg"
+    make: ClassVar[Maker] = compositions.tsivr
+    settings: ClassVar[Names] = ("checkpoint", "batch", "period", "radius", "lag")
 
     checkpoint: int = 144  # N: episodes of a large batch, for the returns and again for the gradient
     batch: int = 12  # B: episodes of a correction, likewise
     period: int = 12  # m: steps from one large batch to the next
     radius: float = 0.1  # longest step of the method's own rule [parameters]
     lag: bool = False  # price the gradient by the weights of the step before, as the analysis does
-
-    def composition(self, box: Box | None) -> Composition:
-        """See UtilityConfig.composition."""
-        return compositions.tsivr(
-            self.learning_rate, self.radius, self.checkpoint, self.batch, self.period,
-            lag=self.lag, box=box, baseline=self.baseline, centre=self.centre,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,8 @@ class MOStormPG(UtilityConfig):
     """
 
     name: ClassVar[str] = "mo-storm-pg"
+    make: ClassVar[Maker] = compositions.storm_pg
+    settings: ClassVar[Names] = ("checkpoint", "batch", "eta")
 
     checkpoint: int = 144  # episodes of the first batch
     batch: int = 12  # episodes per step
@@ -111,13 +117,6 @@ class MOStormPG(UtilityConfig):
         if not 0 < self.eta <= 1:
             raise ValueError(f"eta must lie in (0, 1], got {self.eta}")
 
-    def composition(self, box: Box | None) -> Composition:
-        """See UtilityConfig.composition."""
-        return compositions.storm_pg(
-            self.learning_rate, self.batch, self.eta,
-            checkpoint=self.checkpoint, box=box, baseline=self.baseline, centre=self.centre,
-        )  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class MONormalisedIGT(UtilityConfig):
@@ -127,16 +126,12 @@ class MONormalisedIGT(UtilityConfig):
     """
 
     name: ClassVar[str] = "mo-n-pg-igt"
+    make: ClassVar[Maker] = compositions.n_pg_igt
+    settings: ClassVar[Names] = ("batch", "eta")
 
     step: Literal["adam", "own"] = "own"  # Adam along the estimate, or the method's own rule
     batch: int = 12  # episodes per step
     eta: float = 1.0  # weight of the first estimates
-
-    def composition(self, box: Box | None) -> Composition:
-        """See UtilityConfig.composition."""
-        return compositions.n_pg_igt(
-            self.learning_rate, self.batch, self.eta, box=box, baseline=self.baseline, centre=self.centre
-        )
 
 
 METHODS: dict[str, type[UtilityConfig]] = {kind.name: kind for kind in (MOPG, MOTSIVRPG, MOStormPG, MONormalisedIGT)}
