@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import morl
+import morl.estimator_methods
 import morl.gradient_methods
 import morl.proximal_utility
 import morl.utility_methods
@@ -19,7 +20,7 @@ from safe.presets import gains_for
 
 METHODS: dict[str, type[RunConfig]] = {
     **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
-    **morl.gradient_methods.METHODS, **safe.methods.METHODS,
+    **morl.estimator_methods.METHODS, **morl.gradient_methods.METHODS, **safe.methods.METHODS,
     **safe.novelty_methods.METHODS,
     **safe.soft_methods.METHODS,
 }  # fmt: skip
@@ -35,7 +36,7 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
     if method in morl.proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
-    if method in safe.soft_methods.METHODS:
+    if method in safe.soft_methods.METHODS or method in morl.estimator_methods.METHODS:
         return METHODS[method](**{"env": env, **changes})
     if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
         return METHODS[method](**{"env": env, **changes})
