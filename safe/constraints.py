@@ -7,7 +7,7 @@ price is >= 0 and says how many units of objective one unit of violation is wort
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal, get_args
 
@@ -51,6 +51,11 @@ class Constraint:
     def limits(self) -> tuple[float, ...]:
         """The limit, as one number or one per policy."""
         return self.limit if isinstance(self.limit, tuple) else (float(self.limit),)
+
+    def tightened(self, margin: float) -> Constraint:
+        """The same with a share of the size of each limit kept in reserve."""
+        inwards = -margin if self.sense == "<=" else margin
+        return replace(self, limit=tuple(limit + inwards * abs(limit) for limit in self.limits)) if margin else self
 
 
 @dataclass(frozen=True)

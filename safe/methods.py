@@ -39,9 +39,15 @@ class ConstrainedConfig(TrainingConfig):
 
     limit: tuple[str, ...] = ()  # 25, or hazards=25, speed>=3, one each; none: as the environment says
     scale: Scale = "episodic"  # what limits bound: sums per episode, discounted ones, or means per step
+    margin: float = 0.0  # share of each limit kept in reserve while training, in [0, 1); judged is by the limit itself
     discount: float | None = 1.0  # of the returns that are reported, and of discounted limits
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     solver: Any = None  # settings of its own
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if not 0 <= self.margin < 1:
+            raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
 
     def constraints(self, spec: EnvSpec) -> tuple[Constraint, ...]:
         """The limits as they were given, or as the environment states them. Raises BadLimit, UnknownName."""
@@ -49,11 +55,15 @@ class ConstrainedConfig(TrainingConfig):
             return default_constraints(spec)
         return tuple(read_limit(text, spec, self.scale) for text in self.limit)
 
+    def aims(self, spec: EnvSpec) -> tuple[Constraint, ...]:
+        """The limits that training keeps to: its last policy scatters round them, and the reserve takes that up."""
+        return tuple(c.tightened(self.margin) for c in self.constraints(spec))
+
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
         return constrained_learner(
-            env, self.constraints(run.spec), self.solver, self.learner, run.generator,
+            env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies,
         )  # fmt: skip
 

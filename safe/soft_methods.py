@@ -29,7 +29,7 @@ class SoftRunConfig(ConstrainedConfig):
         """See TrainingConfig.build."""
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
         return soft_learner(
-            env, self.constraints(run.spec), self.solver, self.learner, run.generator,
+            env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies,
         )  # fmt: skip
 

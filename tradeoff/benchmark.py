@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from envs.errors import UnknownName
-from tradeoff.errors import BadInput
+from tradeoff.errors import BadInput, as_bad_input
 from tradeoff.registry import METHODS, recommended
 from tradeoff.results import kind_in
 from tradeoff.settings import build
@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     tasks: tuple[Task, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
+    margin: float  # share of the limits kept in reserve while training
     steps: int  # per run, evaluations during training included
     evaluations: int  # during training, per run
     episodes: int  # per evaluation
@@ -56,7 +57,7 @@ def jobs(plan: Plan) -> list[Job]:
     found = []
     for task in plan.tasks:
         for method in plan.methods:
-            base = _base(method, task)
+            base = _base(method, task, plan.margin)
             turn = base.learner.rollout_steps * base.learner.environments
             every = max(1, round(plan.steps / plan.evaluations / turn))
             for seed in plan.seeds:
@@ -68,12 +69,13 @@ def jobs(plan: Plan) -> list[Job]:
     return found
 
 
-def _base(method: str, task: Task) -> Any:
+def _base(method: str, task: Task, margin: float) -> Any:
     if method not in METHODS:
         raise UnknownName("method", method, METHODS)
     if not hasattr(METHODS[method], "constraints"):
         raise BadInput(f"{method} keeps no limits; `tradeoff methods` lists those that do")
-    return recommended(method, task.env, limit=task.limit)
+    with as_bad_input():
+        return recommended(method, task.env, limit=task.limit, margin=margin)
 
 
 def workers(asked: int | None) -> int:

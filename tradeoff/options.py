@@ -77,6 +77,7 @@ class Benchmark:
     seeds: tuple[int, ...] = (0, 1, 2)  # one run each
     envs: tuple[str, ...] = ()  # tasks of the suite; none: all of them
     limit: tuple[str, ...] = ()  # in place of the suite's limits
+    margin: float = 0.2  # share of the limits kept in reserve while training; judged is by the limits themselves
     steps: int = 1_000_000  # real environment steps per run, evaluations during training included
     evaluations: int = 20  # during training
     episodes: int = 3  # per evaluation

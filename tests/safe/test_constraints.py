@@ -131,3 +131,12 @@ def test_a_run_that_was_never_feasible_says_how_near_it_came(bound) -> None:
     other = MeasuredReturns(measure.constraints)
     other.watch.load_state_dict(measure.watch.state_dict())
     assert other.watch.verdict(1) == measure.watch.verdict(1) is not None
+
+
+def test_a_margin_keeps_a_share_of_the_limit_in_reserve() -> None:
+    # 25 less a fifth is 20; what must exceed 10 aims at 12; below -5 aims at -6, above -5 at -4.
+    for sense, limit, want in (("<=", 25.0, 20.0), (">=", 10.0, 12.0), ("<=", -5.0, -6.0), (">=", -5.0, -4.0)):
+        assert Constraint(cost="x", limit=limit, sense=sense).tightened(0.2).limits == pytest.approx((want,))
+    both = Constraint(cost="x", limit=(10.0, 20.0), scale="average").tightened(0.5)
+    assert (both.limits, both.scale) == ((5.0, 10.0), "average")
+    assert Constraint(cost="x", limit=25.0).tightened(0.0) == Constraint(cost="x", limit=25.0)

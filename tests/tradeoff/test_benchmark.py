@@ -38,6 +38,7 @@ def test_every_run_is_an_ordinary_one_with_files_and_pictures(finished: Path) ->
     assert {path.name for path in finished.iterdir() if path.is_dir()} == names
     settings = json.loads((finished / "crpo-deep-sea-treasure-v0-4" / "config.json").read_text())["settings"]
     assert (settings["seed"], settings["steps"], settings["limit"]) == (4, 2000, ["time>=-6"])
+    assert settings["margin"] == 0.2
     assert all((finished / name).stat().st_size > 0 for name in (*FILES, *PICTURES))
 
 
@@ -110,7 +111,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_starts(tmp_path: Pat
         benchmark.tasks("safe-speed")
     with pytest.raises(UnknownName, match="environment of safe-small"):
         benchmark.tasks("safe-small", ["minecart-v0"])
-    plan = benchmark.Plan(SUITES["safe-small"], ("c-morl",), (0,), 10, 1, 1, 1, tmp_path)
+    plan = benchmark.Plan(SUITES["safe-small"], ("c-morl",), (0,), 0.0, 10, 1, 1, 1, tmp_path)
     with pytest.raises(BadInput, match="keeps no limits"):
         benchmark.jobs(plan)
     with pytest.raises(BadInput, match="workers must be at least 1, got 0"):
