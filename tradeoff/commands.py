@@ -45,6 +45,15 @@ def evaluate(words: Sequence[str]) -> None:
         show(found.table())
 
 
+def safety(words: Sequence[str]) -> None:
+    """Say what fresh episodes prove about limits."""
+    given = options.parse(options.Safety, options.gathered(words, "--limit"), "safety")
+    from tradeoff import safety as report
+
+    rows = report.safety(given.run, given.limit, confidence=given.confidence, episodes=given.episodes, seed=given.seed)
+    print(*map(report.sentence, rows), given.run / report.FILE, sep="\n")
+
+
 def diagnose(words: Sequence[str]) -> None:
     """Say what the gradients of a run show."""
     given = options.parse(options.Diagnose, words, "diagnose")

@@ -50,6 +50,17 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Safety:
+    """Bound, from fresh episodes, the share of episodes in which a run's policies break their limits."""
+
+    run: Positional[Path]  # its folder
+    limit: tuple[str, ...] = ()  # name<=number or name>=number per episode; none: those of the run
+    confidence: float = 0.95  # of each bound by itself
+    episodes: int = 500  # per policy and way of choosing actions
+    seed: int = 10_000  # of the first episode; the others follow it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diagnose:
     """Play fresh episodes of a run's policies and say whether a larger batch, a baseline or memory would help."""
 
