@@ -15,6 +15,7 @@ from safe.methods import read_limit
 from safe.report import clopper_pearson
 from tradeoff.errors import BadInput
 from tradeoff.replay_trained import replay
+from tradeoff.settings import read_settings
 
 FILE = "safety.json"
 
@@ -28,6 +29,9 @@ def safety(folder: Path, limits: Sequence[str], *, confidence: float, episodes: 
     """
     trained = Trained.load(folder)
     asked = [text.replace(" ", "") for text in limits or trained.indicators.get("limits", [])]
+    scale = getattr(read_settings(folder).config, "scale", "episodic")
+    if not limits and scale not in ("episodic", "discounted"):
+        raise BadInput(f"the limits of {folder} bound means per step (scale {scale!r}), not episodes; give --limit")
     if not asked:
         raise BadInput(f"{folder} was trained without limits; say which with --limit name=number")
     env = make(trained.env, 1)
@@ -49,7 +53,7 @@ def sentence(row: dict[str, Any]) -> str:
     return (
         f"policy {row['policy']}, {row['actions']} actions: with {100 * row['confidence']:g} % confidence at most "
         f"{100 * row['bound']:.3g} % of episodes break {row['limit']} ({row['broken']} of {row['episodes']} did, "
-        f"{row['method']}; mean {row['mean']:.4g})"
+        f"{row['method']}; mean {row['mean']:.4g}, discount {row['discount']:g})"
     )
 
 
