@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import log
 
 import torch
 from torch import Generator, Tensor
@@ -42,9 +43,13 @@ class ActorCritic:
             (self.features.width + self.context, *self.hidden, outputs), self.head.extras, self.activation
         )
 
-    def init(self, policies: int, generator: Generator) -> Tensor:
-        """theta [P, 2, D]: actors start almost uniform (last gain 0.01), critics with gain 1."""
+    def init(self, policies: int, generator: Generator, spread: float = 1.0) -> Tensor:
+        """theta [P, 2, D]: actors start almost uniform (last gain 0.01), critics with gain 1.
+
+        spread: first standard deviation of continuous actions, in half widths of their box.
+        """
         actor = self.network.init(policies, generator, 0.01)
+        self.network.layers(actor).extra.fill_(log(spread))
         return torch.stack([actor, self.network.init(policies, generator, 1.0)], 1)
 
     def inputs(self, observation: Tensor, by: Standard, context: Tensor) -> Tensor:

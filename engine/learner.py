@@ -42,12 +42,13 @@ class LearnerConfig:
     hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
     normalise: bool = True  # normalise observations (those that are numbers) by their running moments
     squash: bool = False  # squash Gaussian actions by tanh instead of clamping them
+    spread: float = 1.0  # first standard deviation of continuous actions [half widths of their box]
 
     def __post_init__(self) -> None:
         for name in ("rollout_steps", "environments", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_norm"):
+        for name in ("learning_rate", "max_norm", "spread"):
             if not getattr(self, name) > 0:  # a NaN is refused too
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):

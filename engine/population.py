@@ -37,7 +37,7 @@ class Population:
         return Population(state["theta"], Moments(*state["observations"]), Moments(*state["returns"]))
 
 
-def fresh_population(model: ActorCritic, policies: int, generator: Generator) -> Population:
-    """P policies that have seen nothing."""
+def fresh_population(model: ActorCritic, policies: int, generator: Generator, spread: float = 1.0) -> Population:
+    """P policies that have seen nothing. spread: see ActorCritic.init."""
     moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
-    return Population(model.init(policies, generator).to(generator.device), *moments)
+    return Population(model.init(policies, generator, spread).to(generator.device), *moments)

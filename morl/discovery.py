@@ -61,7 +61,11 @@ class Discovery(Run):
     def _enter(self, plan: Plan) -> None:
         """Start training a new population."""
         policies = len(plan.preferences)
-        population = fresh_population(self.model, policies, self.generator) if plan.parents is None else plan.parents
+        population = (
+            fresh_population(self.model, policies, self.generator, self.config.learner.spread)
+            if plan.parents is None
+            else plan.parents
+        )
         self._build(population, plan.scalarizer, self.draw_seed())
         self.preferences, self.share, self.left = plan.preferences, plan.share, plan.iterations
 

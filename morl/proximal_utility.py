@@ -84,7 +84,7 @@ class MOPPO(UtilityAim):
         channels = len(spec.objectives) + len(spec.costs)
         head = make_head(spec.action_space, config.squash)
         model = ActorCritic(make_features(spec.observation_space), head, channels, config.hidden)
-        people = fresh_population(model, self.policies, run.generator)
+        people = fresh_population(model, self.policies, run.generator, config.spread)
         source = Rollout(env, self.policies, config.rollout_steps)
         scalarizer = Blended(self.scalarizer(len(spec.objectives)), self.eta)
         return Learner(model, source, people, scalarizer, config, run.generator, discount=run.discount)

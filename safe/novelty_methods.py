@@ -83,7 +83,8 @@ class NoveltyConfig(TrainingConfig):
         head = make_head(env.spec.action_space, self.learner.squash)
         model = ActorCritic(make_features(env.spec.observation_space), head, channels, self.learner.hidden)
         learner = Learner(
-            model, FollowedRollout(env, 1, self.learner.rollout_steps), fresh_population(model, 1, run.generator),
+            model, FollowedRollout(env, 1, self.learner.rollout_steps),
+            fresh_population(model, 1, run.generator, self.learner.spread),
             Linear(padded(torch.full((1, m), 1 / m, device=env.device), channels)), self.learner, run.generator,
             discount=1.0,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import pytest
@@ -170,3 +171,15 @@ def test_fresh_actors_are_almost_uniform_and_critics_are_not() -> None:
     x = torch.randn(8, 100, 5, generator=Generator().manual_seed(1))
     actor, critic = (model.network.forward(model.network.layers(theta[:, i]), x)[-1].std() for i in (0, 1))
     assert theta.shape == (8, 2, model.network.parameters) and 0.003 < actor / critic < 0.03
+
+
+def test_the_first_spread_of_actions_is_as_asked() -> None:
+    # A standard deviation of .5 half widths: the extras are its logarithm, and so is each sample's scale.
+    model = ActorCritic(Features(3), Gaussian((-2.0, -2.0), (2.0, 2.0)), 1)
+    theta = model.init(2, Generator().manual_seed(0), 0.5)
+    extra = model.actor(theta).extra
+    assert extra.flatten().tolist() == pytest.approx([log(0.5)] * 4)
+    assert (model.network.layers(theta[:, 1]).extra == 0).all(), "critics have none"
+    drawn = model.head.sample(torch.zeros(1, 1, 2), extra[:1].unsqueeze(1), torch.ones(1, 1, 2))
+    assert drawn.flatten().tolist() == pytest.approx([0.5, 0.5])
+    assert (model.actor(model.init(1, Generator().manual_seed(0))).extra == 0).all()
