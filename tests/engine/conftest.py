@@ -167,7 +167,7 @@ def learner_for(model_for: Callable[..., ActorCritic]) -> Callable[..., Learner]
     ) -> Learner:
         generator = Generator().manual_seed(seed)
         model = model_for(env, config.hidden, config.squash)
-        people = fresh_population(model, len(weights), generator)
+        people = fresh_population(model, len(weights), generator, config.spread)
         source = parts.pop("source", None) or Rollout(env, len(weights), config.rollout_steps)
         parts = {"discount": 1.0, "scalarizer": Linear(torch.tensor(weights))} | parts
         return Learner(model, source, people, config=config, generator=generator, **parts)

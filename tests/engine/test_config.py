@@ -57,6 +57,7 @@ OTHER: dict[str, Any] = {
     "hidden": (5,),
     "normalise": False,
     "squash": True,
+    "spread": 0.5,
 }
 OF_THE_RUN = {"anneal"}  # only who knows the length of a run can read it, and hands the learner its rate
 
@@ -76,7 +77,7 @@ def trained(learner_for):
 
 def test_every_field_is_named_here() -> None:
     assert {f.name for f in fields(LearnerConfig)} == OTHER.keys() | OF_THE_RUN
-    assert len(OTHER) == 15
+    assert len(OTHER) == 16
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -97,6 +98,7 @@ BAD = [
     ("minibatches", -1, "minibatches must be at least 1, got -1"),
     ("learning_rate", 0.0, "learning_rate must be positive, got 0.0"),
     ("max_norm", -1.0, "max_norm must be positive, got -1.0"),
+    ("spread", 0.0, "spread must be positive, got 0.0"),
     ("gamma", 1.01, r"gamma must lie in \[0, 1\], got 1.01"),
     ("gae_lambda", -0.1, r"gae_lambda must lie in \[0, 1\], got -0.1"),
     ("entropy", -0.1, "entropy must not be negative, got -0.1"),
