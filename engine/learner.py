@@ -173,9 +173,9 @@ class Learner(Loop):
 
     def state_dict(self) -> dict[str, Any]:
         """See Loop.state_dict."""
-        return super().state_dict() | {"episodes": self.episodes.carry}
+        return super().state_dict() | {"episodes": self.episodes.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Loop.load_state_dict."""
         super().load_state_dict(state)
-        self.episodes.carry = state["episodes"]
+        self.episodes.load_state_dict(state["episodes"])

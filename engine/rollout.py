@@ -138,3 +138,11 @@ class EpisodeReturns:
         mean = torch.where(ended, total, 0.0).sum((0, 2)) / count
         self.carry = {"sum": total[-1], "clock": clock[-1], "mean": torch.where(count > 0, mean, carry["mean"])}
         return self.carry["mean"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next update depends on."""
+        return self.carry
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s answer."""
+        self.carry = state

@@ -283,7 +283,8 @@ class SoftLearner(Loop):
         """See Loop.state_dict; the replay included."""
         names = ("theta", "late", "log_temperature", "moments", "turn", "foreseen")
         mine = {name: getattr(self, name) for name in names}
-        return super().state_dict() | mine | {"replay": self.replay.state_dict(), "episodes": self.episodes.carry}
+        parts = {name: getattr(self, name).state_dict() for name in ("replay", "episodes")}
+        return super().state_dict() | mine | parts
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Loop.load_state_dict."""
@@ -291,7 +292,7 @@ class SoftLearner(Loop):
         for name in ("theta", "late", "log_temperature", "moments", "turn", "foreseen"):
             setattr(self, name, state[name])
         self.replay.load_state_dict(state["replay"])
-        self.episodes.carry = state["episodes"]
+        self.episodes.load_state_dict(state["episodes"])
 
 
 def soft_population(model: ActorCritic, policies: int, generator: Generator) -> Population:

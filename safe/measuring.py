@@ -67,6 +67,19 @@ class MeasuredReturns(EpisodeReturns):
         found = self.violation / self.span[:, self.constraints.index]
         return torch.where(found.isnan(), 0.0, found).float()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Sums, clocks and what the watch has seen."""
+        return {
+            "sums": self.carry, "clocks": self.clocks.carry, "latest": self.latest, "span": self.span,
+            "watch": self.watch.state_dict(),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s answer."""
+        self.carry, self.clocks.carry = state["sums"], state["clocks"]
+        self.latest, self.span = state["latest"], state["span"]
+        self.watch.load_state_dict(state["watch"])
+
 
 class Watch:
     """Follows measured values over a run: warns once per fault, remembers how near feasibility the run came."""

@@ -14,6 +14,8 @@ from engine.loop import Loop
 from engine.training import Training, TrainingConfig
 from envs.protocol import EnvSpec
 from safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
+from safe.exact import beside, exact_optimum
+from safe.measuring import Watch
 from safe.solvers import (
     CPO,
     CRPO,
@@ -61,11 +63,25 @@ class ConstrainedConfig(TrainingConfig):
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
+        self.check(run)
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
-        return constrained_learner(
+        learner = constrained_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies,
         )  # fmt: skip
+        return self.judged(learner, run)
+
+    def check(self, run: Training) -> None:
+        """Raise BadLimit where the exact model says that no policy keeps the limits."""
+        given = self.constraints(run.spec)
+        bind(given, run.spec, discount=run.discount)  # unknown channels are named first
+        exact_optimum(given, run.spec, run.discount)
+
+    def judged(self, learner: Any, run: Training) -> Any:
+        """The learner, watched by the limits themselves: what is kept in reserve counts for training alone."""
+        bound = bind(self.constraints(run.spec), run.spec, discount=run.discount, device=self.device)
+        learner.episodes.watch = Watch(bound, learner.episodes.watch.patience)
+        return learner
 
     def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
         """The mean objective."""
@@ -76,8 +92,14 @@ class ConstrainedConfig(TrainingConfig):
         return 1.0 - share if self.learner.anneal else 1.0
 
     def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
-        """The limits, and by how much each policy exceeds them: on average, and in which share of the episodes."""
-        return kept(bind(self.constraints(run.spec), run.spec, discount=run.discount), returns)
+        """The limits and how they were kept, whether training ever came within them, and the exact optimum if known."""
+        given = self.constraints(run.spec)
+        found = kept(bind(given, run.spec, discount=run.discount), returns)
+        watch: Watch = run.learner.episodes.watch  # type: ignore[attr-defined]
+        found["never_feasible"] = watch.verdict(run.steps["training"] // self.policies)
+        best = exact_optimum(given, run.spec, run.discount)
+        value = self.value(returns.mean(1), run.spec).tolist()
+        return found if best is None else found | {"exact": beside(best, value, given)}
 
 
 def kept(bound: Constraints, returns: Tensor) -> dict[str, Any]:

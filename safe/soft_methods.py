@@ -27,11 +27,13 @@ class SoftRunConfig(ConstrainedConfig):
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
+        self.check(run)
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
-        return soft_learner(
+        learner = soft_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies,
         )  # fmt: skip
+        return self.judged(learner, run)
 
     def rate(self, share: float) -> float:
         """See TrainingConfig.rate: constant."""

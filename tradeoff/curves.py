@@ -66,6 +66,7 @@ def summary(trained: Trained, folder: Path) -> str:
         f"  value              {_spread(scores['value'])}; likeliest actions: {_spread(scores['deterministic_value'])}",
         *(f"  {name:<18} {_spread(x)}" for name, x in _channels(trained)),
         *_limit_lines(scores),
+        *_exact_lines(scores),
         f"  environment steps  {steps['total']:,} ({parts})",
         f"  written to         {folder}: {files(folder)}",
         f"try  tradeoff evaluate {folder}",
@@ -93,4 +94,13 @@ def _limit_lines(scores: dict[str, Any]) -> list[str]:
     share = np.array(scores["episodes_over_the_limit"]).mean(0)
     held = f"held by {sum(scores['feasible'])} of {len(scores['feasible'])} policies on average"
     over = ", ".join(f"{name} in {x:.0%}" for name, x in zip(scores["limits"], share, strict=True))
-    return [f"  limits             {held}; episodes that break them: {over}"]
+    never = [f"  warning            {scores['never_feasible']}"] if scores.get("never_feasible") else []
+    return [f"  limits             {held}; episodes that break them: {over}", *never]
+
+
+def _exact_lines(scores: dict[str, Any]) -> list[str]:
+    best = scores.get("exact")
+    if best is None:
+        return []
+    drawn = "; it draws its actions" if best["stochastic"] else ""
+    return [f"  exact optimum      {best['value']:.6g} within the limits; short of it by {_spread(best['gap'])}{drawn}"]

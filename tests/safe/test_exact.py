@@ -1,0 +1,105 @@
+"""The exact optimum within limits against hand arithmetic, and what runs make of it and of their watch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine import checkpoint
+from engine.run import Interrupted, complete
+from envs import make
+from safe.constraints import BadLimit, Constraint
+from safe.exact import beside, exact_optimum
+from tradeoff.cli import main
+from tradeoff.options import training
+
+SPEC = make("deep-sea-treasure-v0").spec
+WORDS = [
+    *("--env", "deep-sea-treasure-v0", "--policies", "2", "--steps", "3000", "--evaluate-every", "3"),
+    *("--episodes", "2", "--final-episodes", "4", "--rollout-steps", "16"),
+]
+
+
+def _time(limit: float, **options: object) -> list[Constraint]:
+    return [Constraint(cost="time", limit=limit, sense=">=", **options)]  # type: ignore[arg-type]
+
+
+def test_the_optimum_mixes_the_treasures_beside_the_limit() -> None:
+    # Treasures 11.5 after 5 steps and 14.0 after 7: half and half take 6 steps and pay 12.75, so (12.75 - 6) / 2.
+    # 2.5 more treasure for 2 more steps: a step more is worth (1.25 - 1) / 2 of the mean objective.
+    best = exact_optimum(_time(-6.0), SPEC, 1.0)
+    assert best is not None and best.stochastic
+    assert best.value == pytest.approx(3.375) and best.returns == pytest.approx([12.75, -6.0])
+    assert best.multipliers == pytest.approx([0.125])
+    said = beside(best, [3.0, 3.5], _time(-6.0))
+    assert said["gap"] == pytest.approx([0.375, -0.125]) and said["prices"] == {"time >=": pytest.approx(0.125)}
+
+
+def test_per_step_limits_are_discounted_sums_over_their_span() -> None:
+    # Discounted at 0.9, the treasure 8.2 after 3 steps is worth 6.642 and 11.5 after 5 steps 7.54515, their times are
+    # -2.71 and -4.0951: freely the first is best, 7 takes the share (7 - 6.642) / 0.90315 of the second.
+    treasure = {"cost": "treasure", "sense": ">="}
+    sums = exact_optimum([Constraint(**treasure, limit=7.0, scale="discounted")], SPEC, 0.9)
+    steps = exact_optimum([Constraint(**treasure, limit=0.7, scale="per-step")], SPEC, 0.9)
+    assert sums is not None and steps is not None
+    share = (7 - 6.642) / 0.90315
+    assert sums.returns == pytest.approx([7.0, -2.71 - share * 1.3851]) and steps.returns == pytest.approx(sums.returns)
+    assert exact_optimum(_time(-6.0), SPEC, 0.9) is None  # objectives discounted, limits not: another problem
+    assert exact_optimum(_time(-1.0, scale="average"), SPEC, 1.0) is None
+
+
+def test_what_no_policy_reaches_is_refused_with_what_can_be_reached() -> None:
+    # The nearest treasure lies one step away.
+    with pytest.raises(BadLimit, match=r"keeps time >= -0.5 \(the most that any policy reaches is -1\); relax"):
+        exact_optimum(_time(-0.5), SPEC, 1.0)
+
+
+@pytest.mark.parametrize("method", ["reload", "p3o"])
+def test_an_infeasible_limit_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str) -> None:
+    words = ["train", method, *WORDS, "--limit", "time>=-0.5", "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "any policy reaches is -1" in said and not (tmp_path / "run").exists()
+
+
+def test_a_run_tells_the_optimum_and_that_it_was_never_feasible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Only the three farthest treasures hold more than 20; policies that hardly learnt find none of them.
+    words = ["train", "lagrangian", *WORDS, "--limit", "treasure>=20", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    scores, said = json.loads((tmp_path / "run" / "indicators.json").read_text()), capsys.readouterr().out
+    assert scores["never_feasible"].startswith("policies [0, 1] were never feasible in ")
+    assert "nearest of policy 0 was treasure >= 20: " in scores["never_feasible"]
+    steps = scores["real_environment_steps"]["training"] // 2
+    assert f"never feasible in {steps} steps" in scores["never_feasible"] and scores["never_feasible"] in said
+    exact = scores["exact"]
+    assert exact["returns"][0] >= 20 - 1e-9 and exact["value"] == pytest.approx(sum(exact["returns"]) / 2)
+    assert exact["gap"] == pytest.approx([exact["value"] - x for x in scores["value"]])
+    assert f"exact optimum      {exact['value']:.6g} within the limits" in said
+
+
+def test_a_reserve_is_not_held_against_the_policy(tmp_path: Path) -> None:
+    # 40 steps of 100 and a reserve of a half: the run aims at 20, its watch judges by 40.
+    config = training(["crpo", *WORDS, "--limit", "time>=-40", "--margin", "0.5"]).method
+    run = config.start()
+    assert run.learner.episodes.constraints.limit.tolist() == [[-20.0]]
+    assert run.learner.episodes.watch.constraints.limit.tolist() == [[-40.0]]
+
+
+@pytest.mark.parametrize("method", ["p3o", "crpo"])
+def test_an_interrupted_run_remembers_its_clocks_and_its_watch(tmp_path: Path, method: str) -> None:
+    # p3o divides violations by the length of episodes, which a resumed run must know in mid-episode.
+    config = training([method, *WORDS, "--limit", "time>=-6"]).method
+    turns = iter(range(1, 10**6))
+    with pytest.raises(Interrupted):
+        complete(config.start(), tmp_path, stop=lambda: next(turns) == 4)
+    again = config.start()
+    again.load_state_dict(checkpoint.load_newest(tmp_path))
+    whole, other = config.start(), again
+    one, two = complete(whole), complete(other)
+    assert one.indicators == two.indicators and (one.population.theta == two.population.theta).all()
+    seen, resumed = (run.learner.episodes.watch.state_dict() for run in (whole, other))
+    assert seen["rollouts"] == resumed["rollouts"] > 4 and seen["worst"].tolist() == resumed["worst"].tolist()
