@@ -37,6 +37,7 @@ class Body:
     contacts: bool = False  # contact forces are read, which costs another pass
     costs: tuple[str, ...] = ()
     limits: tuple[float, ...] = ()  # of the costs, per episode
+    ceilings: tuple[float, ...] = ()  # of the costs, per step, where known
     charges: Callable[[Moment], Array] | None = None  # -> [N, k] float32, one column per cost
 
 

@@ -248,7 +248,7 @@ class MujocoEnv(MujocoBase):
         self.spec = EnvSpec(
             id=id, observation_space=spaces.Box(-np.inf, np.inf, (size,), np.float64),
             action_space=spaces.Box(low, high, dtype=np.float32), objectives=body.objectives,
-            costs=body.costs, limits=body.limits,
+            costs=body.costs, limits=body.limits, ceilings=body.ceilings,
             horizon=self.horizon, discount=0.99, reference_point=(-100.0,) * len(body.objectives),
             backend="mujoco-threads",
         )  # fmt: skip

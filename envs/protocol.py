@@ -40,6 +40,7 @@ class EnvSpec:
     objectives: tuple[str, ...]  # m names, in the order of the reward's columns
     costs: tuple[str, ...] = ()  # k names, in the order of the cost's columns
     limits: tuple[float, ...] = ()  # cost limits per episode, one per cost where the task defines them
+    ceilings: tuple[float, ...] = ()  # largest cost of a step, one per cost; costs are then at least 0; empty: unknown
     horizon: int | None = None  # steps after which an episode is truncated; None: never
     discount: float = 0.99  # the literature's choice for scores
     reference_point: tuple[float, ...] | None = None  # the literature's hypervolume reference, one per objective

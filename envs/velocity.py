@@ -89,7 +89,7 @@ def _body(robot: Robot, name: str, limit: float, price: Callable[[Array], Array]
 
 def _safe(robot: Robot, version: int) -> Body:
     price = partial(too_fast, threshold=robot.thresholds[version], planar=robot.planar[version])
-    return _body(robot, "velocity", LIMIT, price)
+    return replace(_body(robot, "velocity", LIMIT, price), ceilings=(1.0,))
 
 
 def _thrifty(robot: Robot) -> Body:

@@ -62,7 +62,8 @@ class Navigation(MujocoBase):
         self.spec = EnvSpec(
             id=id, observation_space=spaces.Box(-np.inf, np.inf, (size,), np.float64),
             action_space=spaces.Box(-1.0, 1.0, (2,), np.float32), objectives=("progress",), costs=costs,
-            limits=(25.0,) if costs else (), horizon=self.horizon, discount=0.99, backend="mujoco-threads",
+            limits=(25.0,) if costs else (), ceilings=(1.0,) * len(costs), horizon=self.horizon, discount=0.99,
+            backend="mujoco-threads",
         )  # fmt: skip
         super().__init__(num_envs, device, seed)
 

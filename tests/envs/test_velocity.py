@@ -70,6 +70,7 @@ def test_limits_are_the_published_ones(name):
     for version in (0, 1):
         spec = make(f"Safety{name}Velocity-v{version}").spec
         assert (spec.objectives, spec.costs, spec.limits, spec.horizon) == (("reward",), ("velocity",), (25.0,), 1000)
+        assert spec.ceilings == (1.0,)
     spec = make(f"{name}SpeedBudget-v0").spec
     assert (spec.costs, spec.limits, spec.discount) == (("speed",), (BUDGETS[name],), 0.99)
 
