@@ -131,14 +131,10 @@ class SoftLearner(Loop):
         self.theta = critics.init(policies, generator)
         self.late = self.theta.clone()  # target networks
         self.log_temperature = torch.full((policies, 1, 1), config.temperature, device=device).log()
-        self.rules = {
-            "critics": Adam(config.learning_rate, eps=EPS),
-            "temperature": Adam(config.temperature_rate, eps=EPS),
-        }
-        self.moments = {
-            "critics": self.rules["critics"].init(self.theta),
-            "temperature": self.rules["temperature"].init(self.log_temperature),
-        }
+        rates = {"critics": config.learning_rate, "temperature": config.temperature_rate}
+        moved = {"critics": self.theta, "temperature": self.log_temperature}
+        self.rules = {name: Adam(rate, eps=EPS) for name, rate in rates.items()}
+        self.moments = {name: rule.init(moved[name]) for name, rule in self.rules.items()}
         self.tally = Tally()
         self.turn = 0  # updates of the critics so far
         self.foreseen = torch.full((policies, model.channels), torch.nan, device=device)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from engine.heads import LOG_2PI, Gaussian, Pull
+from envs.errors import TradeoffError
 
 NARROWEST, WIDEST = -20.0, 2.0  # log standard deviations beyond are cut; Haarnoja et al. 2018
 
@@ -121,8 +122,15 @@ class StateGaussian:
         return self.plain.to_env(action)
 
 
-def make_soft_head(space: spaces.Space) -> StateGaussian:
-    """The distribution for a Box of actions. Raises TypeError for any other space."""
+class NotABox(TradeoffError, TypeError):
+    """Actions that are no numbers, where a method from replay was asked for."""
+
+
+def make_soft_head(space: spaces.Space, env: str = "the environment") -> StateGaussian:
+    """The distribution for a Box of actions of an environment, by its id. Raises NotABox for any other space."""
     if not isinstance(space, spaces.Box):
-        raise TypeError(f"action space {space} is not a Box; soft actor-critic methods act by numbers: use `reload`")
+        raise NotABox(
+            f"the actions of {env} are {space}; methods that learn from replay need a Box of numbers: take a method "
+            "that also chooses among options, such as lagrangian, pid-lagrangian, cpo or reload"
+        )
     return StateGaussian(*(tuple(float(x) for x in bound.ravel()) for bound in (space.low, space.high)))

@@ -88,11 +88,11 @@ def soft_learner(
         discount: of channels whose scale is discounted, and of objectives; the critics have their own.
         base: how objectives are weighed: a scalarizer, weights [P, m], or None for equal ones.
 
-    Raises: UnknownName, BadLimit for limits that do not fit the environment; TypeError for other actions.
+    Raises: UnknownName, BadLimit for limits that do not fit the environment; NotABox for other actions.
     """
     spec = env.spec
     bound = bind(constraints, spec, discount=discount, device=env.device)
-    features, head = make_features(spec.observation_space), make_soft_head(spec.action_space)
+    features, head = make_features(spec.observation_space), make_soft_head(spec.action_space, spec.id)
     model = ActorCritic(features, head, len(bound.channels), config.hidden, activation="relu")
     parts = SoftParts(
         model, Rollout(env, policies, config.rollout_steps), soft_population(model, policies, generator),

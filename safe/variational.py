@@ -126,7 +126,7 @@ class VariationalLearner(SoftLearner):
 
     def _solve(self, gain: Tensor, cost: Tensor, limit: Tensor) -> Reweighted:
         """A few steps down the dual function from where the last update left it, then the weights."""
-        for _ in range(self.settings.steps):
+        for _ in range(self.settings.descents):
             temperature, price = self.prices
             found = reweigh(gain, cost, limit, temperature, price, self.settings.radius)
             slope = torch.cat([found.d_temperature * temperature, found.d_price], 1).unsqueeze(1)
@@ -165,12 +165,12 @@ class CVPO:
     by_mean: float = 0.01  # largest mean divergence of the fit by its means [nats]
     by_spread: float = 0.001  # and by its spreads [nats]
     hold: float = 0.01  # rate of the prices of those divergences, per relative excess
-    steps: int = 2  # down the dual function, per update
-    rate: float = 0.01  # learning rate of those
+    descents: int = 2  # steps down the dual function, per update
+    rate: float = 0.01  # learning rate of those steps
     bound: float = 1e3  # ceiling of the prices
 
     def __post_init__(self) -> None:
-        for name in ("actions", "steps"):
+        for name in ("actions", "descents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("radius", "by_mean", "by_spread", "hold", "rate", "bound"):

@@ -153,7 +153,7 @@ def test_the_least_dual_is_the_best_feasible_reweighting():
     best = cp.Problem(cp.Maximize(cp.sum(cp.multiply(q, gain[0].numpy())) / states), rules)
     best.solve(solver=cp.CLARABEL)
 
-    learner = _learner(CVPO(radius=radius, steps=1500, rate=0.02))
+    learner = _learner(CVPO(radius=radius, descents=1500, rate=0.02))
     learner.dual = torch.zeros(1, 1, 3, dtype=torch.float64)
     learner.moments["dual"] = learner.dual_rule.init(learner.dual)
     found = learner._solve(gain, cost, torch.from_numpy(limit).view(1, 2))
@@ -191,7 +191,7 @@ def test_the_slope_of_a_fit_agrees_with_autograd():
     torch.testing.assert_close(found.apart, apart.mean(1).detach())
 
 
-@pytest.mark.parametrize("field", ["actions", "steps", "radius", "by_mean", "hold", "rate"])
+@pytest.mark.parametrize("field", ["actions", "descents", "radius", "by_mean", "hold", "rate"])
 def test_settings_that_cannot_be_are_refused(field: str):
     with pytest.raises(ValueError, match=field):
         CVPO(**{field: 0})

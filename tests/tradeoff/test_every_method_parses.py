@@ -1,0 +1,44 @@
+"""The options of every method can be read: no field of a solver clashes with one of the run or of the learner."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tradeoff.conftest import Refuses
+from tradeoff.cli import main
+from tradeoff.options import training
+from tradeoff.registry import METHODS, recommended
+
+
+def leaves(config: Any) -> list[str]:
+    """Names of all fields, those of nested settings included."""
+    nested = ((f.name, getattr(config, f.name)) for f in fields(config))
+    return [name for key, value in nested for name in (leaves(value) if is_dataclass(value) else [key])]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_of_a_method_is_an_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", name, "--help"]) == 0
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    shown = re.findall(r"(?m)^\W*?(--[a-z][\w-]*)", plain)
+    wanted = [f"--{field.replace('_', '-')}" for field in leaves(recommended(name, METHODS[name].env))]
+    missing = [option for option in wanted if option not in shown]
+    assert len(missing) == 0 and len(set(wanted)) == len(wanted), missing
+
+
+def test_the_steps_of_a_solver_are_not_those_of_the_run() -> None:
+    given = training(["cvpo", "--steps", "700", "--descents", "5"]).method
+    assert (given.steps, given.solver.descents) == (700, 5)
+
+
+@pytest.mark.parametrize("name", ["sac-lagrangian", "sac-pid", "wcsac", "cvpo", "cal"])
+def test_methods_that_need_numbers_refuse_choices(name: str, refuses: Refuses, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    said = refuses("train", name, "--env", "deep-sea-treasure-v0", "--limit", "time>=-10", "--out", folder)
+    assert "the actions of deep-sea-treasure-v0 are Discrete(4)" in said and "Box" in said and "lagrangian" in said
+    assert len(list(tmp_path.iterdir())) == 0
