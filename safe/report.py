@@ -1,165 +1,112 @@
-"""What fresh episodes prove about a policy: bounds with a stated confidence on its costs.
-
-Every bound holds for whatever distribution made the episodes, at any number of them, as long as they are independent
-and their cost lies in [0, ceiling] where a ceiling is asked for. Costs are per episode, in their own unit.
-"""
+"""What fresh episodes prove about a policy and its limits: every bound with its name, and in a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log, sqrt
-from typing import Literal
+from math import ceil, inf, isfinite, log
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.errors import TradeoffError
+from safe.bounds import (
+    BadCosts,
+    check_level,
+    clopper_pearson,
+    conditional_value_at_risk,
+    cvar_bound,
+    mean_bound,
+    quantile_bound,
+)
+from safe.constraints import Constraint
 
 Array = NDArray[np.float64]
-Method = Literal["hoeffding", "empirical-bernstein"]
+Quantity = Literal["share", "quantile", "mean", "cvar"]
+Range = tuple[float, float]  # lowest and highest cost that an episode can have
+ROUNDING = 1e-9  # share of a range by which sums may leave it
 
 
-class BadCosts(TradeoffError, ValueError):
-    """Costs of episodes that no bound can be computed from."""
+class Bound(NamedTuple):
+    """One statement about a limit, in the unit of its cost."""
 
-
-def hoeffding(costs: ArrayLike, confidence: float, ceiling: float) -> float:
-    """Upper bound on the expected cost: mean + ceiling sqrt(log(1 / (1 - confidence)) / (2 n)).
-
-    Source: Hoeffding 1963, theorem 2. costs: [n] in [0, ceiling].
-    """
-    x = _checked(costs, confidence, ceiling)
-    return min(ceiling, float(x.mean()) + ceiling * sqrt(-log(1 - confidence) / (2 * len(x))))
-
-
-def empirical_bernstein(costs: ArrayLike, confidence: float, ceiling: float) -> float:
-    """Upper bound on the expected cost that is tighter where costs vary little; n >= 2.
-
-    mean + sqrt(2 V L / n) + 7 ceiling L / (3 (n - 1)), V the unbiased variance, L = log(2 / (1 - confidence)).
-    Source: Maurer and Pontil 2009, arXiv:0907.3740, theorem 4.
-    """
-    x = _checked(costs, confidence, ceiling)
-    if len(x) < 2:
-        raise BadCosts("empirical Bernstein needs a variance: give at least 2 episodes, or use 'hoeffding'")
-    spread, n = log(2 / (1 - confidence)), len(x)
-    bound = x.mean() + sqrt(2 * x.var(ddof=1) * spread / n) + 7 * ceiling * spread / (3 * (n - 1))
-    return min(ceiling, float(bound))
-
-
-def clopper_pearson(broken: int, episodes: int, confidence: float) -> float:
-    """Upper bound on the probability of what happened `broken` times in `episodes`; exact, never too low.
-
-    Source: Clopper and Pearson 1934, one-sided.
-    """
-    from scipy.stats import beta
-
-    if not 0 <= broken <= episodes or episodes < 1:
-        raise BadCosts(f"{broken} of {episodes} episodes; expected a count between 0 and the number of episodes")
-    _check_confidence(confidence)
-    return 1.0 if broken == episodes else float(beta.ppf(confidence, broken + 1, episodes - broken))
-
-
-def conditional_value_at_risk(costs: ArrayLike, share: float) -> float:
-    """Mean of the worst `share` of the costs (a fraction of an episode counts as such)."""
-    x = np.sort(np.asarray(costs, dtype=np.float64))[::-1]
-    weight = np.clip(share * len(x) - np.arange(len(x)), 0.0, 1.0)
-    return float(weight @ x / weight.sum())
-
-
-def cvar_bound(costs: ArrayLike, share: float, confidence: float, ceiling: float) -> float:
-    """Upper bound on the expected cost of the worst `share` of all episodes.
-
-    The empirical distribution is too low by at most e = sqrt(log(1 / (1 - confidence)) / (2 n)) anywhere, so the worst
-    case moves the mass e of the cheapest episodes to the ceiling. Source: Thomas and Learned-Miller 2019 (ICML),
-    theorem 3, from the inequality of Massart 1990; confidence >= 1/2.
-    """
-    x = _checked(costs, confidence, ceiling)
-    if confidence < 0.5:
-        raise BadCosts(f"this bound holds for confidences of at least 0.5, got {confidence}")
-    if not 0 < share <= 1:
-        raise BadCosts(f"share must lie in (0, 1], got {share}")
-    lost = sqrt(-log(1 - confidence) / (2 * len(x)))
-    if lost >= share:
-        return ceiling
-    worst = conditional_value_at_risk(x, share - lost)
-    return (lost * ceiling + (share - lost) * worst) / share
+    quantity: Quantity  # episodes that break it; what all but the worst share cost; mean; mean of the worst share
+    observed: float  # in the episodes
+    bound: float  # of all episodes at most this; at least this where costs must exceed their limit; may be infinite
+    method: str
+    sentence: str
 
 
 @dataclass(frozen=True)
 class CostReport:
-    """What is known about one cost."""
+    """What is known about one limit."""
 
-    cost: str
-    limit: float
+    limit: Constraint
     episodes: int
-    mean: float
-    mean_bound: float  # the expected cost is at most this
-    broken: int  # episodes above the limit
-    broken_bound: float  # at most this share of all episodes is above the limit
-    cvar: float  # mean of the worst share of the episodes
-    cvar_bound: float  # the expected cost of the worst share is at most this
-    share: float  # which share that is
-    confidence: float  # of each bound; with joint=True of all bounds of the report together
-    method: Method
+    broken: int  # episodes that break the limit
+    range: Range | None  # that every episode's cost is known to lie in
+    confidence: float  # of each bound by itself; of all bounds together where the risk was shared
+    bounds: tuple[Bound, ...]  # share and quantile; with a range, mean and cvar
+
+    def __getitem__(self, quantity: Quantity) -> Bound:
+        """A bound by its quantity. Raises KeyError for mean and cvar without a range."""
+        return {bound.quantity: bound for bound in self.bounds}[quantity]
 
     @property
     def proven(self) -> bool:
         """Whether the expected cost is within the limit, at the stated confidence."""
-        return self.mean_bound <= self.limit
+        return any(b.quantity == "mean" and _keeps(b.bound, self.limit) for b in self.bounds)
 
     def __str__(self) -> str:
-        percent = f"{100 * self.confidence:g} % confidence"
-        return (
-            f"{self.cost}: with {percent} the expected cost is at most {self.mean_bound:.4g} (mean {self.mean:.4g}, "
-            f"limit {self.limit:g}, {self.method}), at most {100 * self.broken_bound:.3g} % of episodes break it "
-            f"({self.broken} of {self.episodes} did, Clopper-Pearson), and the worst {100 * self.share:g} % cost "
-            f"at most {self.cvar_bound:.4g} on average (CVaR {self.cvar:.4g}, DKW)"
-        )
+        lines = [bound.sentence for bound in self.bounds]
+        return "\n".join(lines if self.range else [*lines, without_range(self.limit.cost)])
 
 
 def safety_report(
     costs: Mapping[str, ArrayLike],
-    limits: Mapping[str, float],
-    ceilings: Mapping[str, float],
+    limits: Sequence[Constraint],
+    ranges: Mapping[str, Range] | None = None,
     *,
     confidence: float = 0.95,
-    share: float = 0.05,
-    method: Method = "empirical-bernstein",
-    joint: bool = True,
+    share: float = 0.1,
+    statements: int = 1,
 ) -> list[CostReport]:
     """Bounds on every limited cost from fresh episodes that took no part in training or choosing the policy.
 
     Args:
         costs: name -> cost of each episode [n].
-        limits: name -> limit per episode.
-        ceilings: name -> largest cost an episode can have (steps times the largest cost per step).
-        share: worst share of episodes that CVaR looks at.
-        joint: the confidence holds for all bounds together (each gets an equal part of the risk).
+        limits: per episode, whatever their scale says; costs must stay below ('<=') or above ('>=') them.
+        ranges: name -> lowest and highest cost that an episode can have. Without one the mean cannot be bounded.
+        share: worst share of episodes that the quantile leaves out and that CVaR looks at.
+        statements: bounds that hold together with the stated confidence, each at an equal part of the risk (see
+            `count`); 1: each bound holds by itself.
 
     Raises: BadCosts naming the cost and what is wrong with it.
     """
-    missing = [name for name in limits if name not in costs or name not in ceilings]
-    if missing:
-        raise BadCosts(f"limits name {', '.join(missing)} without costs or ceiling; costs: {', '.join(costs)}")
-    _check_confidence(confidence)
-    level = 1 - (1 - confidence) / (3 * len(limits)) if joint else confidence
-    mean_of = {"hoeffding": hoeffding, "empirical-bernstein": empirical_bernstein}[method]
+    check_level(confidence, share)
     reports = []
-    for name, limit in limits.items():
+    for limit in limits:
+        if limit.cost not in costs:
+            raise BadCosts(f"limits name {limit.cost} without costs; costs: {', '.join(costs)}")
         try:
-            x = _checked(costs[name], level, ceilings[name])
-            broken = int((x > limit).sum())
-            reports.append(
-                CostReport(
-                    name, limit, len(x), float(x.mean()), mean_of(x, level, ceilings[name]), broken,
-                    clopper_pearson(broken, len(x), level), conditional_value_at_risk(x, share),
-                    cvar_bound(x, share, level, ceilings[name]), share, confidence, method,
-                )
-            )  # fmt: skip
+            known = (ranges or {}).get(limit.cost)
+            reports.append(_report(costs[limit.cost], limit, known, confidence, share, statements))
         except BadCosts as error:
-            raise BadCosts(f"cost {name!r}: {error}") from None
+            raise BadCosts(f"cost {limit.cost!r}: {error}") from None
     return reports
+
+
+def count(limits: Sequence[Constraint], ranges: Mapping[str, Range]) -> int:
+    """Bounds that a report on these limits makes."""
+    return sum(4 if limit.cost in ranges else 2 for limit in limits)
+
+
+def without_range(cost: str) -> str:
+    """What cannot be said of a cost of which no range is known."""
+    return (
+        f"no ceiling is known for {cost}: episodes say nothing certain about its mean and its worst share, since one "
+        "episode in a million may cost any amount"
+    )
 
 
 def broken_when_deterministic(
@@ -177,18 +124,111 @@ def broken_when_deterministic(
     ]
 
 
-def _checked(costs: ArrayLike, confidence: float, ceiling: float) -> Array:
-    _check_confidence(confidence)
+class _Facts(NamedTuple):
+    """One limit turned so that less is better: losses [n] >= 0 that shall stay below `bar`."""
+
+    limit: Constraint
+    losses: Array
+    bar: float
+    origin: float  # loss = sign * cost - origin
+    width: float  # largest loss; infinite where no range is known
+    level: float  # confidence of one bound
+    share: float
+    words: str  # "with 95 % confidence"
+
+    def cost(self, loss: float) -> float:
+        """A loss as a cost in its own unit and direction."""
+        return _oriented(self.limit)[0] * (loss + self.origin)
+
+    @property
+    def most(self) -> str:
+        """Which way costs are bounded."""
+        return "at most" if self.limit.sense == "<=" else "at least"
+
+
+def _report(
+    costs: ArrayLike, limit: Constraint, known: Range | None, confidence: float, share: float, statements: int
+) -> CostReport:
+    x = _in_range(costs, known)
+    sign, bar = _oriented(limit)
+    origin, width = (0.0, inf) if known is None else (min(sign * end for end in known), known[1] - known[0])
+    losses = sign * x - origin
+    level = 1 - (1 - confidence) / statements
+    words = f"with {100 * confidence:g} % confidence"
+    facts = _Facts(limit, losses, bar - origin, origin, width, level, share, words)
+    broken = int((sign * x > bar).sum())
+    bounds = [_share(facts, broken), _quantile(facts)]
+    bounds += [] if known is None else [_mean(facts), _cvar(facts)]
+    return CostReport(limit, len(x), broken, known, confidence, tuple(bounds))
+
+
+def _share(facts: _Facts, broken: int) -> Bound:
+    n, limit = len(facts.losses), facts.limit
+    bound = clopper_pearson(broken, n, facts.level)
+    sentence = (
+        f"{facts.words} at most {100 * bound:.3g} % of episodes break {limit.cost} {limit.sense} {limit.limits[0]:g} "
+        f"({broken} of {n} did; Clopper-Pearson)"
+    )
+    return Bound("share", broken / n, bound, "Clopper-Pearson", sentence)
+
+
+def _quantile(facts: _Facts) -> Bound:
+    name, others = facts.limit.cost, 100 * (1 - facts.share)
+    loss = quantile_bound(facts.losses, facts.share, facts.level)
+    seen = facts.cost(float(np.quantile(facts.losses, 1 - facts.share, method="inverted_cdf")))
+    if isfinite(loss):
+        bound = facts.cost(loss)
+        said = f"{others:g} % of episodes have {name} {facts.most} {bound:.4g} (in the sample {seen:.4g}; Wilks)"
+    else:
+        bound = facts.cost(facts.width)
+        needed = ceil(log(1 - facts.level) / log(1 - facts.share)) if facts.share < 1 else 1
+        said = f"nothing is proven about {others:g} % of episodes: it takes {needed} episodes (Wilks)"
+    return Bound("quantile", seen, bound, "Wilks", f"{facts.words} {said}")
+
+
+def _mean(facts: _Facts) -> Bound:
+    loss, method = mean_bound(facts.losses, facts.level, facts.width)
+    bound, seen, limit = facts.cost(loss), facts.cost(float(facts.losses.mean())), facts.limit
+    verdict = "kept" if _keeps(bound, limit) else "not proven to be kept"
+    sentence = (
+        f"{facts.words} the expected {limit.cost} is {facts.most} {bound:.4g}, so the limit {limit.limits[0]:g} is "
+        f"{verdict} on average (mean {seen:.4g}; {method}, the smaller of two at half the risk each)"
+    )
+    return Bound("mean", seen, bound, method, sentence)
+
+
+def _cvar(facts: _Facts) -> Bound:
+    loss, method = cvar_bound(facts.losses, facts.share, facts.level, facts.width, facts.bar)
+    bound, seen = facts.cost(loss), facts.cost(conditional_value_at_risk(facts.losses, facts.share))
+    empty = ", which is all that an episode can cost: more episodes would say more" if loss >= facts.width else ""
+    sentence = (
+        f"{facts.words} the worst {100 * facts.share:g} % of episodes have {facts.limit.cost} {facts.most} {bound:.4g} "
+        f"on average{empty} (CVaR of the sample {seen:.4g}; {method}, the smaller of two at half the risk each)"
+    )
+    return Bound("cvar", seen, bound, method, sentence)
+
+
+def _in_range(costs: ArrayLike, known: Range | None) -> Array:
     x = np.asarray(costs, dtype=np.float64)
     if x.ndim != 1 or not len(x):
         raise BadCosts(f"costs have shape {x.shape}; expected one number per episode, at least one")
-    if not np.isfinite(x).all() or x.min() < 0 or x.max() > ceiling:
+    low, high = (-inf, inf) if known is None else known
+    if not low <= high:
+        raise BadCosts(f"the range {low:g} to {high:g} is empty")
+    slack = 0.0 if known is None else ROUNDING * (high - low)
+    if not np.isfinite(x).all() or x.min() < low - slack or x.max() > high + slack:
         raise BadCosts(
-            f"costs range from {x.min():.6g} to {x.max():.6g}; expected numbers between 0 and the ceiling {ceiling:g}"
+            f"costs range from {x.min():.6g} to {x.max():.6g}; expected finite numbers within {low:g} and {high:g}"
         )
-    return x
+    return np.clip(x, low, high)
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise BadCosts(f"confidence must lie in (0, 1), got {confidence}")
+def _oriented(limit: Constraint) -> tuple[float, float]:
+    """Sign and limit, so that sign * cost shall stay below it."""
+    sign = 1.0 if limit.sense == "<=" else -1.0
+    return sign, sign * limit.limits[0]
+
+
+def _keeps(cost: float, limit: Constraint) -> bool:
+    sign, bar = _oriented(limit)
+    return sign * cost <= bar

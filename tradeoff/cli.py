@@ -16,7 +16,7 @@ Finds Pareto fronts of policies for environments that pay a vector of rewards, a
   train METHOD     find a front (c-morl, weighted-sum) or the best policy within limits (reload, pid-lagrangian, ...)
   resume RUN       go on with a run that was interrupted
   evaluate RUN     play policies anew, all or the one that a preference selects from a front
-  safety RUN       bound the share of episodes that break a limit, with a stated confidence
+  safety RUN       bound how often episodes break a limit and what they cost, with a stated confidence
   diagnose RUN     whether a larger batch, a baseline or memory would help, from gradients of fresh episodes
   benchmark SUITE  methods x tasks with limits x seeds, as a table, files and pictures (safe-velocity, ...)
   plot RUN ...     draw a run anew, or several fronts of one environment beside each other

@@ -47,11 +47,15 @@ def evaluate(words: Sequence[str]) -> None:
 
 def safety(words: Sequence[str]) -> None:
     """Say what fresh episodes prove about limits."""
-    given = options.parse(options.Safety, options.gathered(words, "--limit"), "safety")
+    words = options.gathered(options.gathered(words, "--limit"), "--ceiling")
+    given = options.parse(options.Safety, words, "safety")
     from tradeoff import safety as report
 
-    rows = report.safety(given.run, given.limit, confidence=given.confidence, episodes=given.episodes, seed=given.seed)
-    print(*map(report.sentence, rows), given.run / report.FILE, sep="\n")
+    asked = report.Asked(
+        given.limit, given.ceiling, given.confidence, given.share, given.jointly, given.episodes, given.seed
+    )
+    found = report.safety(given.run, asked)
+    print(*report.words(found, asked), given.run / report.FILE, given.run / report.PICTURE, sep="\n")
 
 
 def diagnose(words: Sequence[str]) -> None:

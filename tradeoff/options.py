@@ -51,11 +51,14 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Safety:
-    """Bound, from fresh episodes, the share of episodes in which a run's policies break their limits."""
+    """Bound, from fresh episodes, the share of episodes that break a run's limits, and what episodes cost."""
 
     run: Positional[Path]  # its folder
     limit: tuple[str, ...] = ()  # name<=number or name>=number per episode; none: those of the run
+    ceiling: tuple[str, ...] = ()  # name=number or name=lowest:highest, what an episode can cost; none: if it is known
     confidence: float = 0.95  # of each bound by itself
+    share: float = 0.1  # worst share of episodes that is looked at
+    jointly: bool = False  # the confidence is that of all bounds together
     episodes: int = 500  # per policy and way of choosing actions
     seed: int = 10_000  # of the first episode; the others follow it
 

@@ -35,9 +35,8 @@ class Replay(NamedTuple):
     def record(self) -> dict[str, Any]:
         """All of it as plain values."""
         steps = sum(scores.steps for scores in self.scores.values())
-        discount = self.trained.indicators["discount"]
         return {
-            "env": self.trained.env, "discount": discount, **self.asked, "real_environment_steps": steps,
+            "env": self.trained.env, **self.asked, "real_environment_steps": steps,
             "policies": [{mode: self._policy(mode, p) for mode in self.scores} for p in range(len(self.trained))],
         }  # fmt: skip
 
@@ -67,22 +66,24 @@ def refuse_preferences(folder: Path, weights: Sequence[float] | None, minimum: S
         raise BadInput(f"{folder} holds policies of one aim, not a front: leave --weights and --minimum out")
 
 
-def replay(folder: Path, *, episodes: int, seed: int) -> Replay:
+def replay(folder: Path, *, episodes: int, seed: int, discount: float | None = None) -> Replay:
     """Play every policy of a finished run, sampling its actions and by the likeliest ones.
 
+    discount: of the returns; None: the run's.
     Raises: CheckpointError for a damaged file; BadInput for numbers that do not fit.
     """
     if episodes < 1 or seed < 0:
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
     trained = Trained.load(folder)
+    discount = trained.indicators["discount"] if discount is None else discount
     horizon = read_settings(folder).config.horizon if (folder / FILE).is_file() else None
 
     def make_env(num_envs: int, first: int) -> VectorEnv:
         return make(trained.env, num_envs, seed=first, max_episode_steps=horizon)
 
     scores = {
-        mode: play(make_env, trained.model, trained.population, episodes=episodes, seed=seed,
-                   discount=trained.indicators["discount"], deterministic=deterministic)
+        mode: play(make_env, trained.model, trained.population, episodes=episodes, seed=seed, discount=discount,
+                   deterministic=deterministic)
         for mode, deterministic in MODES.items()
     }  # fmt: skip
-    return Replay(trained, scores, {"episodes": episodes, "seed": seed})
+    return Replay(trained, scores, {"discount": discount, "episodes": episodes, "seed": seed})

@@ -1,0 +1,84 @@
+"""What an episode can cost at most, by hand and by playing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from envs import finite_arrays, make, make_tabular
+from envs.errors import UnknownName
+from tradeoff.errors import BadInput
+from tradeoff.safety_ranges import given_ranges, known_range
+
+
+def corridor(horizon: int) -> Any:
+    """State 0 -> 1 -> 2, terminal. Action 0 goes on (costs 1, then 4), action 1 stays (costs 2 and pays -1)."""
+    move = np.zeros((3, 2, 3))
+    move[0, 0, 1] = move[1, 0, 2] = move[2, :, 2] = move[0, 1, 0] = move[1, 1, 1] = 1
+    reward, cost = np.zeros((3, 2, 1)), np.zeros((3, 2, 1))
+    reward[:2, 1], cost[0, 0], cost[1, 0], cost[:2, 1] = -1, 1, 4, 2
+    model = finite_arrays(move, reward, cost=cost, terminal=[False, False, True], horizon=horizon)
+    return make_tabular(model, 1, objectives=["pay"], costs=["heat"])
+
+
+def test_a_finite_model_says_exactly_what_an_episode_can_cost() -> None:
+    # Three steps: least heat 1 + 4 = 5 (staying all along is 6); most stay, on, 4: 2 + 1 + 4 = 7. Pay 0 to -3.
+    env = corridor(3)
+    assert known_range(env, 1, 1.0) == ((5.0, 7.0), "the finite model")
+    assert known_range(env, 0, 1.0) == ((-3.0, 0.0), "the finite model")
+    # Halved with every step: on, on is 1 + 2 = 3; on, stay, on 1 + 1 + 1; on, stay, stay 1 + 1 + .5, the least;
+    # stay, stay, stay 2 + 1 + .5; stay, on, on 2 + .5 + 1.
+    assert known_range(env, 1, 0.5) == ((2.5, 3.5), "the finite model")
+    # One step: 1 or 2.
+    assert known_range(corridor(1), 1, 1.0) == ((1.0, 2.0), "the finite model")
+
+
+def test_chance_counts_and_branches_that_only_fill_the_table_do_not() -> None:
+    # resource-gathering: enemies strike by chance, so an episode may end in death (-1) or bring home one of each.
+    env = make("resource-gathering-v0", 1)
+    assert [known_range(env, i, 1.0) for i in range(3)] == [
+        ((-1.0, 0.0), "the finite model"), ((0.0, 1.0), "the finite model"), ((0.0, 1.0), "the finite model"),
+    ]  # fmt: skip
+    # deep-sea-treasure pays -1 in each of 1 to 100 steps, or of as many as the horizon allows.
+    assert known_range(make("deep-sea-treasure-v0", 1), 1, 1.0) == ((-100.0, -1.0), "the finite model")
+    assert known_range(make("deep-sea-treasure-v0", 1, max_episode_steps=7), 1, 1.0) == (
+        (-7.0, -1.0),
+        "the finite model",
+    )
+
+
+def test_random_episodes_stay_within_the_range() -> None:
+    env = make("breakable-bottles-v0", 64, max_episode_steps=30)
+    channels = range(len(env.spec.objectives))
+    ranges = [known_range(env, i, 0.9) for i in channels]
+    chance, total = torch.Generator().manual_seed(0), torch.zeros(64, len(channels), dtype=torch.float64)
+    env.reset(0)
+    alive = torch.ones(64, 1, dtype=torch.bool)
+    for t in range(30):
+        step = env.step(torch.randint(env.spec.action_space.n, (64,), generator=chance))
+        total += torch.where(alive, 0.9**t * step.reward.double(), 0.0)
+        alive &= ~(step.terminated | step.truncated).unsqueeze(1)
+    for i, known in enumerate(ranges):
+        assert known is not None
+        assert known.range[0] - 1e-9 <= total[:, i].min() and total[:, i].max() <= known.range[1] + 1e-9
+
+
+def test_the_dearest_step_bounds_an_episode() -> None:
+    pytest.importorskip("mujoco")
+    env = make("SafetyPointGoal1-v0", 1, max_episode_steps=40)
+    assert known_range(env, 1, 1.0) == ((0.0, 40.0), "at most 1 in each of 40 steps")
+    assert known_range(env, 1, 0.5).range == pytest.approx((0.0, 2 - 0.5**39))  # type: ignore[union-attr]
+    assert known_range(env, 0, 1.0) is None, "nothing is known of the reward"
+
+
+def test_ranges_as_they_are_given() -> None:
+    found = given_ranges(["a=25", "b = -3", "c=-1:2.5"], ["a", "b", "c"])
+    assert [x.range for x in found.values()] == [(0, 25), (-3, 0), (-1, 2.5)]
+    for text in ("a", "a=", "a=x", "a=0", "a=2:1", "a=inf", "a=nan", "a=1:2:3"):
+        with pytest.raises(BadInput, match="is no range"):
+            given_ranges([text], ["a"])
+    with pytest.raises(UnknownName, match="d"):
+        given_ranges(["d=1"], ["a"])
