@@ -18,7 +18,7 @@ Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_e
 
 BATCHED = (
     "deep_sea_treasure", "resource_gathering", "breakable_bottles", "four_room", "fruit_tree", "fishwood", "queues",
-    "minecart", "water_reservoir", "mountain_car", "mujoco_bodies", "velocity", "navigation",
+    "minecart", "water_reservoir", "mountain_car", "classic_control", "mujoco_bodies", "velocity", "navigation",
 )  # fmt: skip
 """Modules of this package that hold a dictionary ENVIRONMENTS, and perhaps one of exact models, MODELS."""
 

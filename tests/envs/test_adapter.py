@@ -88,7 +88,8 @@ def test_dict_observations_choices_and_costs(workers):
 
 
 def test_a_scalar_reward_is_one_objective_and_truncation_is_kept_apart():
-    env, single = make("CartPole-v1", 1, seed=3, max_episode_steps=20), gym.make("CartPole-v1", max_episode_steps=20)
+    env = make("CartPole-v1", 1, seed=3, max_episode_steps=20, backend="gymnasium-sync")
+    single = gym.make("CartPole-v1", max_episode_steps=20)
     assert env.spec.objectives == ("reward",) and env.spec.backend == "gymnasium-sync"
     single.reset(seed=3)
     ends = {"terminated": 0, "truncated": 0}
@@ -192,7 +193,7 @@ def test_what_does_not_fit_the_environment_is_named(options, error, complaint):
 
 def test_a_wrong_number_of_actions_is_not_passed_over():
     with pytest.raises(TradeoffError, match=r"takes actions of shape \(3,\), got \(2,\)"):
-        make("CartPole-v1", 3).step(torch.zeros(2, dtype=torch.int64))
+        make("CartPole-v1", 3, backend="gymnasium-sync").step(torch.zeros(2, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("id", ["mo-mountaincar-v0", "mo-lunar-lander-v3"])

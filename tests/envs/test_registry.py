@@ -24,7 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*out of date", "ignore:.*precis
         ("minecart-v0", "gymnasium-sync", "gymnasium-sync", 3),
         ("mo-swimmer-v4", None, "mujoco-threads", 2),
         ("mo-swimmer-v4", "gymnasium-async", "gymnasium-async", 2),
-        ("CartPole-v1", None, "gymnasium-sync", 1),
+        ("CartPole-v1", None, "torch", 1),
+        ("MountainCar-v0", None, "gymnasium-sync", 1),
     ],
 )
 def test_the_fastest_is_picked_unless_told_otherwise(id, backend, used, m):
@@ -44,7 +45,11 @@ def test_the_original_goes_by_the_names_of_its_twin(id):
     ("id", "backend", "complaint"),
     [
         ("mo-hopper-v5", "torch", "mo-hopper-v5 has no backend torch here; it runs on mujoco-threads"),
-        ("CartPole-v1", "mujoco-threads", "CartPole-v1 has no backend mujoco-threads here; it runs on gymnasium-sync"),
+        (
+            "MountainCar-v0",
+            "mujoco-threads",
+            "MountainCar-v0 has no backend mujoco-threads here; it runs on gymnasium-sync",
+        ),
         ("minecart-v0", "gymnasium-sink", "unknown backend 'gymnasium-sink'; did you mean gymnasium-sync"),
     ],
 )
@@ -83,7 +88,7 @@ def test_every_backend_cuts_episodes_where_it_is_told(id, backend):
     env.close()
 
 
-@pytest.mark.parametrize("id", ["minecart-v0", "mo-hopper-v5", "mo-reacher-v4", "CartPole-v1"])
+@pytest.mark.parametrize("id", ["minecart-v0", "mo-hopper-v5", "mo-reacher-v4", "MountainCar-v0"])
 @pytest.mark.parametrize("name", ["num_envs", "max_episode_steps"])
 def test_numbers_below_one_are_refused_everywhere(id, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
