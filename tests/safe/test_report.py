@@ -55,10 +55,10 @@ def test_a_limit_from_below_is_the_mirror_of_one_from_above() -> None:
     assert mine.proven == mirror.proven is True and "expected speed is at least" in mine["mean"].sentence
 
 
-def test_a_limit_that_is_just_met_is_not_broken() -> None:
-    # -0.3 in [-0.9, 0]: after the shift by 0.9 the two sides differ in their last bit.
-    edge = Constraint(cost="a", limit=-0.3)
-    found = safety_report({"a": [-0.3, -0.3, -0.2]}, [edge], {"a": (-0.9, 0.0)})[0]
+def test_a_limit_that_is_just_met_is_not_broken_and_the_least_excess_breaks_it() -> None:
+    # One bit above 0.1; after a shift by the range's lower end, 1000, it could not be told from 0.1 any more.
+    costs = [0.1, float(np.nextafter(0.1, 1)), 0.05]
+    found = safety_report({"a": costs}, [Constraint(cost="a", limit=0.1)], {"a": (-1000.0, 1.0)})[0]
     assert found.broken == 1
 
 

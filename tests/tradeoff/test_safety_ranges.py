@@ -15,9 +15,12 @@ from tradeoff.safety_ranges import given_ranges, known_range
 
 
 def corridor(horizon: int) -> Any:
-    """State 0 -> 1 -> 2, terminal. Action 0 goes on (costs 1, then 4), action 1 stays (costs 2 and pays -1)."""
+    """State 0 -> 1 -> 2, terminal. Action 0 goes on (costs 1, then 4), action 1 stays (costs 2 and pays -1).
+
+    The row of the terminal state leads back, which no episode follows.
+    """
     move = np.zeros((3, 2, 3))
-    move[0, 0, 1] = move[1, 0, 2] = move[2, :, 2] = move[0, 1, 0] = move[1, 1, 1] = 1
+    move[0, 0, 1] = move[1, 0, 2] = move[2, :, 0] = move[0, 1, 0] = move[1, 1, 1] = 1
     reward, cost = np.zeros((3, 2, 1)), np.zeros((3, 2, 1))
     reward[:2, 1], cost[0, 0], cost[1, 0], cost[:2, 1] = -1, 1, 4, 2
     model = finite_arrays(move, reward, cost=cost, terminal=[False, False, True], horizon=horizon)
@@ -34,6 +37,16 @@ def test_a_finite_model_says_exactly_what_an_episode_can_cost() -> None:
     assert known_range(env, 1, 0.5) == ((2.5, 3.5), "the finite model")
     # One step: 1 or 2.
     assert known_range(corridor(1), 1, 1.0) == ((1.0, 2.0), "the finite model")
+
+
+def test_a_branch_of_no_probability_is_not_taken() -> None:
+    # State 0 stays or goes on by chance, which makes two branches everywhere; state 1 ends the episode surely.
+    move = np.zeros((3, 1, 3))
+    move[0, 0, :2], move[1, 0, 2], move[2, 0, 2] = 0.5, 1, 1
+    model = finite_arrays(move, np.ones((3, 1, 1)), terminal=[False, False, True], start=1, horizon=10)
+    assert known_range(make_tabular(model, 1), 0, 1.0) == ((1.0, 1.0), "the finite model")
+    model = finite_arrays(move, np.ones((3, 1, 1)), terminal=[False, False, True], start=0, horizon=10)
+    assert known_range(make_tabular(model, 1), 0, 1.0) == ((2.0, 10.0), "the finite model")
 
 
 def test_chance_counts_and_branches_that_only_fill_the_table_do_not() -> None:
@@ -70,7 +83,8 @@ def test_the_dearest_step_bounds_an_episode() -> None:
     pytest.importorskip("mujoco")
     env = make("SafetyPointGoal1-v0", 1, max_episode_steps=40)
     assert known_range(env, 1, 1.0) == ((0.0, 40.0), "at most 1 in each of 40 steps")
-    assert known_range(env, 1, 0.5).range == pytest.approx((0.0, 2 - 0.5**39))  # type: ignore[union-attr]
+    env = make("SafetyPointGoal1-v0", 1, max_episode_steps=2)
+    assert known_range(env, 1, 0.5) == ((0.0, 1.5), "at most 1 in each of 2 steps")  # 1 + 1/2
     assert known_range(env, 0, 1.0) is None, "nothing is known of the reward"
 
 
