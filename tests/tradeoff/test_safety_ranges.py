@@ -21,10 +21,10 @@ def corridor(horizon: int) -> Any:
     """
     move = np.zeros((3, 2, 3))
     move[0, 0, 1] = move[1, 0, 2] = move[2, :, 0] = move[0, 1, 0] = move[1, 1, 1] = 1
-    reward, cost = np.zeros((3, 2, 1)), np.zeros((3, 2, 1))
-    reward[:2, 1], cost[0, 0], cost[1, 0], cost[:2, 1] = -1, 1, 4, 2
+    reward, cost = np.zeros((3, 2, 1)), np.zeros((3, 2, 2))
+    reward[:2, 1], cost[0, 0, 0], cost[1, 0], cost[:2, 1, 0] = -1, 1, 4, 2
     model = finite_arrays(move, reward, cost=cost, terminal=[False, False, True], horizon=horizon)
-    return make_tabular(model, 1, objectives=["pay"], costs=["heat"])
+    return make_tabular(model, 1, objectives=["pay"], costs=["heat", "end"])
 
 
 def test_a_finite_model_says_exactly_what_an_episode_can_cost() -> None:
@@ -35,6 +35,9 @@ def test_a_finite_model_says_exactly_what_an_episode_can_cost() -> None:
     # Halved with every step: on, on is 1 + 2 = 3; on, stay, on 1 + 1 + 1; on, stay, stay 1 + 1 + .5, the least;
     # stay, stay, stay 2 + 1 + .5; stay, on, on 2 + .5 + 1.
     assert known_range(env, 1, 0.5) == ((2.5, 3.5), "the finite model")
+    # In ten steps the end is reached once or never, and walking straight there stays the cheapest way.
+    assert known_range(corridor(10), 2, 1.0) == ((0.0, 4.0), "the finite model")
+    assert known_range(corridor(10), 1, 1.0) == ((5.0, 21.0), "the finite model")  # 8 times 2, 1, 4
     # One step: 1 or 2.
     assert known_range(corridor(1), 1, 1.0) == ((1.0, 2.0), "the finite model")
 
