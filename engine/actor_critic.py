@@ -20,6 +20,7 @@ from engine.networks import Layers, StackedMLP
 from engine.normalisers import Moments, Standard, normalise, scale_of
 from engine.surrogates import Surrogate
 from engine.trajectories import Batch
+from envs.errors import TradeoffError
 
 ACTOR, CRITIC = 0, 1
 
@@ -56,7 +57,12 @@ class ActorCritic:
         """What the networks see [..., P, B, i] of observations [..., P, B, d] and context [..., P, B, q]."""
         x = self.features(observation)
         x = x if self.features.one_hot else normalise(x, by)
-        return torch.cat([x, context], -1) if context.shape[-1] else x
+        if context.shape[-1] != self.context:
+            raise TradeoffError(
+                f"the policies take {self.context} numbers besides what they observe (limits, say), "
+                f"{context.shape[-1]} were given; choose them when acting or evaluating"
+            )
+        return torch.cat([x, context], -1) if self.context else x
 
     def actor(self, theta: Tensor) -> Layers:
         """Views of the actors' layers."""

@@ -47,6 +47,7 @@ def evaluate(
     discount: float,
     seed: int,
     deterministic: bool = True,
+    context: Tensor | None = None,
 ) -> Scores:
     """Play `episodes` episodes with each policy.
 
@@ -55,6 +56,7 @@ def evaluate(
         discount: of the returns [1].
         seed: of environments and of sampled actions; episode e of every policy starts from the same seed.
         deterministic: play each distribution's mode instead of sampling.
+        context: [E, q] what policies see in each episode besides observations, for those that take it.
     """
     chunk = max(1, AT_ONCE // episodes)
     parts = [population[list(range(i, min(i + chunk, len(population))))] for i in range(0, len(population), chunk)]
@@ -62,7 +64,7 @@ def evaluate(
     for part in parts:
         env = make_env(len(part) * episodes, seed)
         try:
-            scores.append(_play(env, model, part, episodes, discount, seed, deterministic))
+            scores.append(_play(env, model, part, episodes, discount, seed, deterministic, context))
         finally:
             env.close()
     return Scores(
@@ -79,19 +81,20 @@ def _play(
     discount: float,
     seed: int,
     deterministic: bool,
+    context: Tensor | None,
 ) -> Scores:
     size = (len(people), episodes)
     observation = env.reset([seed + e for _ in range(len(people)) for e in range(episodes)])
     generator = Generator(env.device).manual_seed(seed)
     head, actor, by = model.head, model.actor(people.theta), standard(people.observations)
-    context = observation.new_zeros(*size, 0)
+    shown = (observation.new_zeros(episodes, 0) if context is None else context).expand(*size, -1)
     channels = len(env.spec.objectives) + len(env.spec.costs)
     returns = torch.zeros(*size, channels, dtype=torch.float64, device=env.device)
     alive = torch.ones(size, dtype=torch.bool, device=env.device)
     lengths = torch.zeros(size, dtype=torch.int64, device=env.device)
     factor, steps = 1.0, 0
     while alive.any():
-        inputs = model.inputs(observation.unflatten(0, size), by, context)
+        inputs = model.inputs(observation.unflatten(0, size), by, shown)
         out, extra = model.outputs(actor, inputs)
         action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))
         observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))

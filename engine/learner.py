@@ -115,7 +115,7 @@ class Learner(Loop):
         """Advantages per channel and weighted, and critics' targets, still in the channels' own units.
 
         Weights act in the channels' own units; only their weighted sum is normalised, per policy, so that step sizes
-        mean the same everywhere.
+        mean the same everywhere. weights: [P, m + k], or [P, n, m + k] with rows for the samples as `fold` has them.
         """
         people, model = self.population, self.model
         by = standard(people.observations)
@@ -127,7 +127,7 @@ class Learner(Loop):
         ends = data.terminated, data.truncated
         advantages = gae(data.channels, value, next_value, *ends, self.config.gamma, self.config.gae_lambda)
         target, advantages = fold(advantages + value), fold(advantages)
-        weighted = (advantages * weights.unsqueeze(1)).sum(-1)
+        weighted = (advantages * (weights if weights.ndim == 3 else weights.unsqueeze(1))).sum(-1)
         spread, centre = torch.std_mean(weighted, 1, keepdim=True)
         weighted = (weighted - centre) / (spread + 1e-8)
         return Batch(inputs, fold(data.action), fold(data.log_prob), advantages, weighted, target)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Generator
+from torch import Generator, Tensor
 
 from engine.actor_critic import ActorCritic
 from engine.features import Features
@@ -27,6 +27,7 @@ class Policy:
     model: ActorCritic
     population: Population  # of one
     generator: Generator = field(default_factory=lambda: Generator().manual_seed(0))
+    context: Tensor = field(default_factory=lambda: torch.zeros(0))  # [q] what it sees besides observations
 
     @torch.no_grad()
     def __call__(self, observation: ArrayLike, deterministic: bool = True) -> NDArray[Any]:
@@ -35,7 +36,7 @@ class Policy:
         single = seen.ndim <= 1
         rows = seen.reshape(1, 1 if single else len(seen), -1)
         by = standard(self.population.observations)
-        inputs = self.model.inputs(rows, by, rows.new_zeros(*rows.shape[:2], 0))
+        inputs = self.model.inputs(rows, by, self.context.expand(*rows.shape[:2], -1))
         out, extra = self.model.outputs(self.model.actor(self.population.theta), inputs)
         head = self.model.head
         noise = None if deterministic else head.noise(tuple(out.shape[:2]), self.generator)

@@ -34,6 +34,24 @@ class Source(Protocol):
         ...
 
 
+class Conditions(Protocol):
+    """Who says what policies see besides observations: limits, say, that are drawn anew for every episode."""
+
+    now: Tensor  # [P, B, q] of the episodes that are going on
+
+    def renew(self, ended: Tensor) -> Tensor:
+        """`now` after episodes ended [P, B] bool, as a new tensor."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on exactly."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s answer."""
+        ...
+
+
 def play(
     env: VectorEnv,
     model: ActorCritic,
@@ -43,6 +61,7 @@ def play(
     start: Tensor,
     noises: Iterable[Tensor],
     steps: list[Step],
+    conditions: Conditions | None = None,
 ) -> tuple[Trajectories, Tensor]:
     """Act with the policies theta [P, 2, D] from observation [P, B, d] on, once per noise; answer the record and what
     is seen next.
@@ -51,23 +70,25 @@ def play(
     Raises NumericalTrouble when an action, a reward or a cost is not finite.
     """
     head, actor, size = model.head, model.actor(theta), tuple(observation.shape[:2])
-    context = observation.new_zeros(*size, 0)
+    contexts = [observation.new_zeros(*size, 0) if conditions is None else conditions.now]
     watched, acted = [observation], []
     for noise in noises:
-        out, extra = model.outputs(actor, model.inputs(watched[-1], by, context))
+        out, extra = model.outputs(actor, model.inputs(watched[-1], by, contexts[-1]))
         acted.append(head.sample(out, extra, noise))
         steps.append(env.step(head.to_env(acted[-1].flatten(0, 1))))
         watched.append(steps[-1].observation.unflatten(0, size))
+        if conditions is not None:
+            contexts.append(conditions.renew((steps[-1].terminated | steps[-1].truncated).unflatten(0, size)))
     *columns, final = (torch.stack(x).unflatten(1, size) for x in zip(*(step[1:] for step in steps), strict=True))
     reward, cost, terminated, truncated = columns
     start = torch.cat([start.unsqueeze(0), (terminated | truncated)[:-1]])
     seen, action = torch.stack(watched[:-1]), torch.stack(acted)
-    contexts = context.expand(len(steps), *context.shape)
-    inputs = fold(model.inputs(seen, by, contexts))
+    context = contexts[0].expand(len(steps), *contexts[0].shape) if conditions is None else torch.stack(contexts[:-1])
+    inputs = fold(model.inputs(seen, by, context))
     log_prob = model.log_prob(theta, inputs, fold(action))
     log_prob = log_prob.unflatten(1, (len(steps), -1)).movedim(1, 0)
     data = Trajectories(
-        seen, action, log_prob, reward.float(), cost.float(), terminated, truncated, final, start, contexts
+        seen, action, log_prob, reward.float(), cost.float(), terminated, truncated, final, start, context
     )
     check_finite("action", data.action, ())
     check_finite("reward", data.reward, env.spec.objectives)
@@ -78,9 +99,9 @@ def play(
 class Rollout:
     """Steps a population in its environments, `steps` at a time; episodes go on from one call to the next."""
 
-    def __init__(self, env: VectorEnv, policies: int, steps: int) -> None:
+    def __init__(self, env: VectorEnv, policies: int, steps: int, conditions: Conditions | None = None) -> None:
         """env: N = policies * B environments, environment p * B + b belongs to policy p."""
-        self.env, self.policies, self.steps, self.taken = env, policies, steps, 0
+        self.env, self.policies, self.steps, self.taken, self.conditions = env, policies, steps, 0, conditions
         self.restart(None)
 
     def restart(self, seed: int | None) -> None:
@@ -93,7 +114,8 @@ class Rollout:
         """See Source.collect. Raises NumericalTrouble when an action, a reward or a cost is not finite."""
         by, size = standard(moments), tuple(self.observation.shape[:2])
         noises = model.head.noise((self.steps, *size), generator).unbind(0)
-        data, self.observation = play(self.env, model, theta, by, self.observation, self.start, noises, [])
+        here = self.env, model, theta, by, self.observation, self.start
+        data, self.observation = play(*here, noises, [], self.conditions)
         self.start = data.ended[-1]
         self.taken += self.steps * self.env.num_envs
         return data
@@ -104,12 +126,15 @@ class Rollout:
     def state_dict(self) -> dict[str, Any]:
         """See Source.state_dict."""
         here = {"observation": self.observation, "start": self.start, "taken": self.taken}
-        return {"env": self.env.state_dict(), **here}
+        shown = {} if self.conditions is None else {"conditions": self.conditions.state_dict()}
+        return {"env": self.env.state_dict(), **here, **shown}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Source.load_state_dict."""
         self.env.load_state_dict(state["env"])
         self.observation, self.start, self.taken = state["observation"], state["start"], state["taken"]
+        if self.conditions is not None:
+            self.conditions.load_state_dict(state["conditions"])
 
 
 class EpisodeReturns:
@@ -125,6 +150,14 @@ class EpisodeReturns:
 
         counted: False only follows the episodes on; the last known mean stays.
         """
+        total, ended = self.follow(data), data.ended.unsqueeze(-1)
+        count = ended.sum((0, 2)) * counted
+        mean = torch.where(ended, total, 0.0).sum((0, 2)) / count
+        self.carry["mean"] = torch.where(count > 0, mean, self.carry["mean"])
+        return self.carry["mean"]
+
+    def follow(self, data: Trajectories) -> Tensor:
+        """The return [T, P, B, m + k] so far of the episode that every step belongs to."""
         x = data.channels
         carry = self.carry or {
             "sum": torch.zeros_like(x[0]),
@@ -133,11 +166,8 @@ class EpisodeReturns:
         }
         clock = accrued(torch.ones_like(x[..., :1]), data.start, carry["clock"])
         total = accrued(x * self.discount ** (clock - 1), data.start, carry["sum"])
-        ended = data.ended.unsqueeze(-1)
-        count = ended.sum((0, 2)) * counted
-        mean = torch.where(ended, total, 0.0).sum((0, 2)) / count
-        self.carry = {"sum": total[-1], "clock": clock[-1], "mean": torch.where(count > 0, mean, carry["mean"])}
-        return self.carry["mean"]
+        self.carry = {"sum": total[-1], "clock": clock[-1], "mean": carry["mean"]}
+        return total
 
     def state_dict(self) -> dict[str, Any]:
         """What the next update depends on."""
