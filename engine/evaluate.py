@@ -25,11 +25,17 @@ class Scores(NamedTuple):
     returns: Tensor  # [P, E, m + k] discounted return of each episode, float64
     lengths: Tensor  # [P, E] steps of each episode
     steps: int  # real environment steps that it took
+    sums: Tensor | None = None  # [P, E, m + k] the returns without discount; None: they have none
 
     @property
     def mean(self) -> Tensor:
         """[P, m + k]."""
         return self.returns.mean(1)
+
+    @property
+    def totals(self) -> Tensor:
+        """Undiscounted sums [P, E, m + k]."""
+        return self.returns if self.sums is None else self.sums
 
     @property
     def error(self) -> Tensor:
@@ -68,8 +74,9 @@ def evaluate(
         finally:
             env.close()
     return Scores(
-        torch.cat([s.returns for s in scores]), torch.cat([s.lengths for s in scores]), sum(s.steps for s in scores)
-    )
+        torch.cat([s.returns for s in scores]), torch.cat([s.lengths for s in scores]), sum(s.steps for s in scores),
+        None if discount == 1.0 else torch.cat([s.totals for s in scores]),
+    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -90,6 +97,7 @@ def _play(
     shown = (observation.new_zeros(episodes, 0) if context is None else context).expand(*size, -1)
     channels = len(env.spec.objectives) + len(env.spec.costs)
     returns = torch.zeros(*size, channels, dtype=torch.float64, device=env.device)
+    sums = None if discount == 1.0 else torch.zeros_like(returns)
     alive = torch.ones(size, dtype=torch.bool, device=env.device)
     lengths = torch.zeros(size, dtype=torch.int64, device=env.device)
     factor, steps = 1.0, 0
@@ -100,10 +108,12 @@ def _play(
         observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))
         paid = torch.cat([reward, cost], -1).double().unflatten(0, size)
         returns += torch.where(alive.unsqueeze(-1), factor * paid, 0.0)
+        if sums is not None:
+            sums += torch.where(alive.unsqueeze(-1), paid, 0.0)
         lengths += alive
         alive &= ~(terminated | truncated).unflatten(0, size)
         factor, steps = factor * discount, steps + env.num_envs
         if steps > PATIENCE * env.num_envs:
             raise TradeoffError(f"an episode of {env.spec.id} has not ended in {PATIENCE} steps; set a horizon")
     check_finite("return", returns.unsqueeze(0), (*env.spec.objectives, *env.spec.costs))
-    return Scores(returns, lengths, steps)
+    return Scores(returns, lengths, steps, sums)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from engine.evaluate import Scores
 from engine.loop import Loop
 from engine.population import Population
 from engine.run import Run, RunConfig
@@ -45,6 +46,8 @@ class TrainingConfig(RunConfig):
 class Training(Run):
     """A run for one aim."""
 
+    fresh: Scores  # of the last episodes, once there is a result
+
     def __init__(self, config: TrainingConfig) -> None:
         """Build environment, model and the first policies."""
         super().__init__(config)
@@ -80,6 +83,8 @@ class Training(Run):
         value = self.config.value(scores.mean, self.spec)
         said = {name: x.double().tolist() for name, x in record.items() if name != "returns"}
         length = scores.lengths.double().mean(1).tolist()
+        if scores.sums is not None:
+            said["sums"] = scores.sums.mean(1).tolist()
         self.history.append(
             {"steps": trained, "value": value.tolist(), "returns": scores.mean.tolist(), "length": length, **said}
         )  # fmt: skip
@@ -102,10 +107,15 @@ class Training(Run):
         if restart is not None:
             restart(seed)
 
+    def score_finally(self, *, deterministic: bool) -> Scores:
+        """Evaluate the policies for what is reported."""
+        return self.score(self.population, self.config.final_episodes, deterministic=deterministic)
+
     def result(self) -> Trained:
         """All policies, evaluated anew: as they were trained, and by their likeliest actions."""
         people = self.population
-        played = [self.score(people, self.config.final_episodes, deterministic=d) for d in (False, True)]
+        played = [self.score_finally(deterministic=d) for d in (False, True)]
+        self.fresh = played[0]
         steps = {**self.steps, "final_evaluation": sum(scores.steps for scores in played)}
         value, likeliest = (self.config.value(scores.mean, self.spec).tolist() for scores in played)
         indicators = {

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.evaluate import Scores
 from engine.learner import LearnerConfig
 from engine.loop import Loop
 from engine.training import Training, TrainingConfig
@@ -94,7 +95,8 @@ class ConstrainedConfig(TrainingConfig):
     def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
         """The limits and how they were kept, whether training ever came within them, and the exact optimum if known."""
         given = self.constraints(run.spec)
-        found = kept(bind(given, run.spec, discount=run.discount), returns)
+        bound = bind(given, run.spec, discount=run.discount)
+        found = kept(bound, at_scale(bound, run.fresh), run.fresh.lengths)
         watch: Watch = run.learner.episodes.watch  # type: ignore[attr-defined]
         found["never_feasible"] = watch.verdict(run.steps["training"] // self.policies)
         best = exact_optimum(given, run.spec, run.discount)
@@ -102,11 +104,29 @@ class ConstrainedConfig(TrainingConfig):
         return found if best is None else found | {"exact": beside(best, value, given)}
 
 
-def kept(bound: Constraints, returns: Tensor) -> dict[str, Any]:
-    """What indicators say of limits, for returns [P, E, m + k] of episodes."""
-    measured = returns.cpu()
-    excess = torch.stack([bound.violation(episode) for episode in measured.unbind(1)], 1)  # [P, E, j]
-    mean = excess.mean(1)
+def at_scale(bound: Constraints, scores: Scores) -> Tensor:
+    """Episodes [P, E, m + k], every limited channel as its limit measures it: its mean per step for "average"."""
+    found = scores.returns.clone()
+    for c in bound.given:
+        i = bound.channels.index(c.cost)
+        returns, total = scores.returns[..., i], scores.totals[..., i]
+        found[..., i] = {
+            "episodic": total, "discounted": returns, "per-step": returns * (1 - bound.discount),
+            "average": total / scores.lengths,
+        }[c.scale]  # fmt: skip
+    return found
+
+
+def kept(bound: Constraints, measured: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
+    """What indicators say of limits, for episodes [P, E, m + k] that are measured as the limits are.
+
+    lengths: [P, E] steps, by which episodes count in averages over steps; None: all alike.
+    """
+    excess = torch.stack([bound.violation(episode) for episode in measured.cpu().unbind(1)], 1)  # [P, E, j]
+    even = torch.ones(excess.shape[:2])
+    counts = [even if lengths is None or c.scale != "average" else lengths.cpu() for c in bound.given]
+    weight = torch.stack(counts, -1).to(excess)
+    mean = (excess * weight).sum(1) / weight.sum(1)
     return {
         "limits": list(bound.names()),
         "violation": mean.tolist(),
