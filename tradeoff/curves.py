@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,38 +12,78 @@ from numpy.typing import NDArray
 from engine.trained import Trained
 from evaluation import bootstrap_interval, interquartile_mean
 from evaluation.plots import write_whole
+from safe.constraints import Constraint, Scale
 from tradeoff.drawing import blank
+from tradeoff.settings import FILE, read_settings
 from tradeoff.summary import files
 
 PICTURES = ("curve.png",)
-LINE, LIMIT = "#0072B2", "#D55E00"
+LINE, LIMIT, AIM = "#0072B2", "#D55E00", "#CC79A7"
+UNPRICED = ("p3o", "cpo", "pcpo")  # keep limits without putting prices into the weights
+FEW = 8  # policies up to which each has a line of its own
+WIDE = 100.0  # times its usual size from which a number needs a logarithmic axis
 Array = NDArray[np.float64]
 
 
+class Panel(NamedTuple):
+    """One picture among those of a run."""
+
+    title: str
+    unit: str
+    values: Array  # [t, P]
+    limits: tuple[Constraint, ...] = ()  # on these values
+    aims: tuple[float, ...] = ()  # what training keeps to, where that is another number
+
+
 def draw(trained: Trained, folder: Path, horizon: int | None) -> list[Path]:
-    """Draw curve.png: value, every channel with its limit, and the weight of those that have one, over training steps.
+    """Draw curve.png over training steps: value, every channel as its limits measure it with these limits, and the
+    price of each limit.
 
     The line is the median over policies, the band the middle half of them.
     """
-    panels = {"value": series(trained, "value")}
-    for i, name in enumerate(trained.channels):
-        panels[name] = series(trained, "returns")[..., i]
-        if _limits(trained, name):
-            panels[f"weight of {name}"] = series(trained, "weights")[..., i]
+    config = read_settings(folder).config if (folder / FILE).is_file() else None
+    found = panels(trained, getattr(config, "scale", "episodic"), getattr(config, "margin", 0.0))
     steps = np.array([float(row["steps"]) for row in trained.history])
-    figure = blank(3.6 * min(len(panels), 3), 3.0 * -(-len(panels) // 3))
-    grid = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), squeeze=False).ravel()
-    for axes, (name, values) in zip(grid, panels.items(), strict=False):
-        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
-        axes.fill_between(steps, low, high, color=LINE, alpha=0.2, linewidth=0)
-        axes.plot(steps, middle, color=LINE)
-        for limit in _limits(trained, name):
-            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1, label="limit")
-            axes.legend(frameon=False)
-        axes.set(title=name, xlabel="training steps")
-    for axes in grid[len(panels) :]:
+    columns = 2 if len(found) == 4 else min(len(found), 3)
+    rows = -(-len(found) // columns)
+    figure = blank(4.2 * columns, 3.2 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip(grid, found, strict=False):
+        _draw(axes, steps, panel)
+        if panel is found[0] or panel.limits:
+            axes.legend(frameon=False, fontsize=8)
+        axes.set_xlabel("training steps" if len(trained) == 1 else f"training steps of all {len(trained)} policies")
+    for axes in grid[len(found) :]:
         axes.remove()
+    figure.suptitle(f"{trained.indicators['method']} on {trained.env}")
     return [write_whole(folder / PICTURES[0], lambda path: figure.savefig(path, dpi=150))]
+
+
+def panels(trained: Trained, scale: Scale, margin: float) -> list[Panel]:
+    """What there is to see of a run whose limits have a scale, and a share of them kept in reserve."""
+    discount, returns = trained.indicators["discount"], series(trained, "returns")
+    found = []
+    usual = _unit("episodic" if discount == 1.0 else "discounted", discount)
+    for i, name in enumerate(trained.channels):
+        limits = _limits(trained, name, scale)
+        if not limits:
+            found.append(Panel(name, usual, returns[..., i]))
+            continue
+        aims = [x for c in limits for x in c.tightened(margin).limits] if margin else []
+        found.append(Panel(name, _unit(scale, discount), measured(trained, i, scale), limits, tuple(aims)))
+    value = Panel("value", "", series(trained, "value"))
+    told = any(np.array_equal(panel.values, value.values) for panel in found)
+    return ([] if told else [value]) + found + _prices(trained)
+
+
+def measured(trained: Trained, channel: int, scale: Scale) -> Array:
+    """A channel over the evaluations [t, P], as limits of a scale measure it."""
+    rows, discount = trained.history, trained.indicators["discount"]
+    returns = series(trained, "returns")[..., channel]
+    if scale in ("discounted", "per-step"):
+        return returns * (1.0 - discount) if scale == "per-step" else returns
+    sums = series(trained, "sums")[..., channel] if rows and "sums" in rows[0] else returns
+    return sums / series(trained, "length") if scale == "average" else sums
 
 
 def series(trained: Trained, name: str) -> Array:
@@ -50,9 +91,77 @@ def series(trained: Trained, name: str) -> Array:
     return np.array([row[name] for row in trained.history], dtype=np.float64)
 
 
-def _limits(trained: Trained, channel: str) -> list[float]:
-    texts = [text.split() for text in trained.indicators.get("limits", ())]
-    return [float(number) for name, _, number in texts if name == channel and "/" not in number]
+def _prices(trained: Trained) -> list[Panel]:
+    """A panel per limited channel: by how much its weight differs from that without limits, towards keeping them."""
+    if trained.indicators["method"] in UNPRICED or "weights" not in (trained.history or [{}])[0]:
+        return []
+    found, weights = [], series(trained, "weights")
+    for i, name in enumerate(trained.channels):
+        limits = _limits(trained, name, "episodic")
+        if limits:
+            base = 1.0 / trained.objectives if i < trained.objectives else 0.0
+            sign = -1.0 if limits[0].sense == "<=" and len({c.sense for c in limits}) == 1 else 1.0
+            found.append(Panel(f"price of {name}", "objective per unit", sign * (weights[..., i] - base)))
+    return found
+
+
+def _limits(trained: Trained, channel: str, scale: Scale) -> tuple[Constraint, ...]:
+    found = []
+    for text in trained.indicators.get("limits", ()):
+        name, sense, numbers = text.rsplit(" ", 2)
+        if name == channel:
+            limit = tuple(dict.fromkeys(float(x) for x in numbers.split("/")))
+            found.append(Constraint(cost=name, limit=limit, sense=sense, scale=scale))
+    return tuple(found)
+
+
+def _unit(scale: Scale, discount: float) -> str:
+    sums = "per episode" if discount == 1.0 else f"per episode, discounted by {discount:g}"
+    mean = f"per step, weighted by {discount:g} to the step"
+    return {"episodic": "per episode", "discounted": sums, "per-step": mean, "average": "per step"}[scale]
+
+
+def _draw(axes: Any, steps: Array, panel: Panel) -> None:
+    low, middle, high = np.quantile(panel.values, (0.25, 0.5, 0.75), axis=1)
+    policies = panel.values.shape[1]
+    if policies > 1:
+        axes.fill_between(steps, low, high, color=LINE, alpha=0.2, linewidth=0, label="middle half")
+    if 1 < policies <= FEW:
+        axes.plot(steps, panel.values, color=LINE, alpha=0.35, linewidth=0.8)
+    label = f"median of {policies} policies" if policies > 1 else "the policy"
+    axes.plot(steps, middle, color=LINE, marker="o" if len(steps) < 3 else None, label=label)
+    _bars(axes, panel)
+    known = [c.limits[0] for c in panel.limits]
+    threshold = usual_size(panel.values, known)
+    if threshold is not None:
+        axes.set_yscale("symlog", linthresh=threshold)
+    axes.set(title=panel.title, ylabel=panel.unit)
+
+
+def _bars(axes: Any, panel: Panel) -> None:
+    """Limits with the side that they forbid in a shade, and what training keeps to."""
+    for c in panel.limits:
+        for i, limit in enumerate(c.limits[:FEW]):
+            label = f"limit {c.sense} {'/'.join(f'{x:g}' for x in c.limits)}" if i == 0 else None
+            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2, label=label)
+    for i, aim in enumerate(panel.aims[:FEW]):
+        label = f"trained to keep {aim:g}" if i == 0 else None
+        axes.axhline(aim, color=AIM, linestyle=":", linewidth=1.2, label=label)
+    bottom, top = axes.get_ylim()
+    for c in panel.limits:
+        if len(c.limits) == 1:
+            ends = (c.limits[0], top) if c.sense == "<=" else (bottom, c.limits[0])
+            axes.axhspan(*ends, color=LIMIT, alpha=0.07, linewidth=0)
+    axes.set_ylim(bottom, top)
+
+
+def usual_size(values: Array, limits: Sequence[float]) -> float | None:
+    """The size up to which a logarithmic axis stays linear; None where no number is so large that it needs one."""
+    sizes = np.abs(values[np.isfinite(values)])
+    usual = max([float(np.median(sizes)) if sizes.size else 0.0, *(abs(x) for x in limits)])
+    if usual == 0.0 and (sizes > 0).any():
+        usual = float(sizes[sizes > 0].min())
+    return usual if usual > 0 and sizes.max() > WIDE * usual else None
 
 
 def summary(trained: Trained, folder: Path) -> str:
