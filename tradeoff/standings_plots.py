@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.trained import Trained
+from evaluation import nondominated
 from evaluation.plots import write_whole
 from tradeoff.benchmark import Job
 from tradeoff.drawing import blank
@@ -59,13 +61,35 @@ def _band(axes: Any, steps: np.ndarray, runs: list[Any], name: str) -> None:
 
 
 def _costs(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) -> Any:
-    figure = blank(3.6 * len(groups), 3.0)
+    figure = blank(3.9 * len(groups), 3.4)
     grid = figure.subplots(1, len(groups), squeeze=False)[0]
     for (env, methods), axes in zip(groups.items(), grid, strict=True):
-        for name, runs in methods.items():
-            worst = np.concatenate([excess(bounds[env], run.returns.mean(1)) for run in runs])
-            axes.plot(worst, np.concatenate([run.indicators["value"] for run in runs]), "o", label=name, alpha=0.8)
-        axes.axvline(0.0, color="black", linestyle="--", linewidth=1)
+        _plane(axes, methods, bounds[env])
         axes.set(title=env, xlabel="cost above the limit", ylabel="return")
     grid[0].legend(frameon=False, fontsize=8)
     return figure
+
+
+def _plane(axes: Any, methods: dict[str, list[Trained]], bound: Any) -> None:
+    """Every policy where it ended up, the front of all of them, and the exact optimum where one is known."""
+    found = []
+    for (name, runs), mark in zip(methods.items(), cycle("os^vDPX<>"), strict=False):
+        worst = np.concatenate([excess(bound, run.returns.mean(1)) for run in runs])
+        earned = np.concatenate([run.indicators["value"] for run in runs])
+        axes.plot(worst, earned, mark, label=name, alpha=0.7)
+        found.append(np.stack([worst, earned], 1))
+    axes.step(*front(np.concatenate(found)).T, where="post", color="grey", linewidth=1, zorder=0, label="front")
+    exact = next(iter(methods.values()))[0].indicators.get("exact")
+    if exact is not None:
+        at = excess(bound, [exact["returns"]])
+        axes.plot(at, exact["value"], "*", color="black", markersize=11, zorder=0, label="exact optimum")
+    axes.axvline(0.0, color="black", linestyle="--", linewidth=1)
+    low, high = axes.get_xlim()
+    axes.axvspan(0.0, max(high, 0.0), color="#D55E00", alpha=0.07, linewidth=0)
+    axes.set_xlim(low, high)
+
+
+def front(points: np.ndarray) -> np.ndarray:
+    """Of points [n, 2] of (cost, return), those that no other one outdoes in both, by rising cost [q, 2]."""
+    best = points[nondominated(points * [-1.0, 1.0])]
+    return np.asarray(best[np.argsort(best[:, 0])])

@@ -17,7 +17,7 @@ from tradeoff import benchmark
 from tradeoff.cli import main
 from tradeoff.errors import BadInput
 from tradeoff.standings import FILES, summarise, table, write
-from tradeoff.standings_plots import PICTURES
+from tradeoff.standings_plots import PICTURES, front
 from tradeoff.suites import SUITES
 
 WORDS = [
@@ -104,6 +104,12 @@ def test_standings_by_hand(tmp_path: Path) -> None:
     write(rows, [none], tmp_path)
     assert json.loads((tmp_path / "standings.json").read_text())[0]["feasible_return"] is None
     assert table([found, none]).row_count == 2
+
+
+def test_the_front_of_cost_and_return_by_hand() -> None:
+    # (2, 1) costs more than (1, 1) for nothing, (3, 4) less than (4, 4), and equal points count once.
+    points = np.array([[3.0, 4.0], [1, 1], [2, 1], [4, 4], [-1, -2], [3, 4], [-1, -3]])
+    assert front(points).tolist() == [[-1, -2], [1, 1], [3, 4]]
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_starts(tmp_path: Path) -> None:
