@@ -16,9 +16,12 @@ from evaluation.finite import NoConvergence
 from safe.constraints import BadLimit, Constraint, Scale
 
 
-def exact_optimum(given: Sequence[Constraint], spec: EnvSpec, discount: float) -> ConstrainedOptimum | None:
-    """The largest mean objective of any policy within limits; the policy may look at the clock and at random numbers.
+def exact_optimum(
+    given: Sequence[Constraint], spec: EnvSpec, discount: float, weights: Sequence[float] = ()
+) -> ConstrainedOptimum | None:
+    """The largest value of any policy within limits; the policy may look at the clock and at random numbers.
 
+    weights: [m] of the objectives in the value; none: equal ones, the value is their mean.
     None where no model is known, and where the linear program would measure something else than the run: limits of
     another discount than the objectives, averages over steps, limits that differ by policy.
     Raises: BadLimit when no policy keeps the limits, naming the nearest that can be reached.
@@ -28,9 +31,10 @@ def exact_optimum(given: Sequence[Constraint], spec: EnvSpec, discount: float) -
         return None
     m, channels = len(spec.objectives), (*spec.objectives, *spec.costs)
     limits = [Limit(channels.index(c.cost), c.limits[0] / _unit(c.scale, discount), c.sense) for c in given]
-    weights = np.where(np.arange(len(channels)) < m, 1 / m, 0.0)
+    wanted = np.zeros(len(channels))
+    wanted[:m] = weights or 1 / m
     try:
-        return constrained_optimum(problem, weights, limits, horizon=spec.horizon)
+        return constrained_optimum(problem, wanted, limits, horizon=spec.horizon)
     except InfeasibleLimits as error:
         raise BadLimit(_refusal(given, spec.id, error.attainable, discount)) from None
     except NoConvergence:  # some policies never end an episode

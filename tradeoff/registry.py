@@ -9,6 +9,7 @@ import morl.estimator_methods
 import morl.gradient_methods
 import morl.proximal_utility
 import morl.utility_methods
+import safe.conditioned_methods
 import safe.methods
 import safe.novelty_methods
 import safe.soft_methods
@@ -23,6 +24,7 @@ METHODS: dict[str, type[RunConfig]] = {
     **morl.estimator_methods.METHODS, **morl.gradient_methods.METHODS, **safe.methods.METHODS,
     **safe.novelty_methods.METHODS,
     **safe.soft_methods.METHODS,
+    **safe.conditioned_methods.METHODS,
 }  # fmt: skip
 
 
@@ -43,6 +45,9 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
     settings = {"env": env, **morl.learner_settings(env)}
     if method in safe.methods.METHODS:
         settings["solver"] = gains_for(safe.methods.METHODS[method](env=env).solver, spec_of(env))
+    if method in safe.conditioned_methods.METHODS:
+        settings["learner"] = safe.conditioned_methods.fitted(settings["learner"])
+        settings["solver"] = gains_for(safe.conditioned_methods.ConditionedRun(env=env).solver, spec_of(env))
     return METHODS[method](**{**settings, **changes})
 
 
