@@ -7,7 +7,9 @@ observation is kept. The state of such environments cannot be read: checkpoints 
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -18,7 +20,8 @@ from torch import Tensor
 
 from envs.arguments import check_counts, read_actions, seed_each
 from envs.errors import MissingExtra, TradeoffError
-from envs.gymnasium_copies import Array, Channels, Copies, Factory, Worker, flat_space, gather, told
+from envs.gymnasium_copies import Channels, Copies, Factory, Worker, flat_space, gather, told
+from envs.gymnasium_costs import Array, Costs, Transition, find_costs, find_module
 from envs.protocol import EnvSpec, Step
 
 EXTRAS = {"mujoco": "mujoco", "imageio": "mujoco", "Box2D": "box2d"}
@@ -47,14 +50,23 @@ def gymnasium_ids(mo_only: bool = False) -> frozenset[str]:
     return frozenset(id for id, spec in gym.registry.items() if not mo_only or "mo_gymnasium" in str(spec.entry_point))
 
 
-def _build(id: str, options: dict[str, Any]) -> Any:
+def _build(id: str, horizon: int | None, options: dict[str, Any]) -> Any:
+    """One copy: of a registered id, or of what `package.module:name` stands for, a class, a function or an id."""
+    home, _, name = id.rpartition(":")
+    limit = {} if horizon is None else {"max_episode_steps": horizon}
     try:
-        return gym.make(id, disable_env_checker=True, **options)
-    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        module = find_module(home, id) if home else gym
+        if home and callable(getattr(module, name, None)):
+            return getattr(module, name)(**options)
+        maker = getattr(module, "make", gym.make)  # a package's own knows the wrappers that its steps need
+        return maker(name, disable_env_checker=True, **limit, **options)
+    except (ImportError, gym.error.Error) as error:
         missing = getattr(error, "name", None) or next((m for m in EXTRAS if m.lower() in str(error).lower()), None)
         if missing in EXTRAS:
             raise MissingExtra(id, missing, EXTRAS[missing]) from None
-        raise TradeoffError(f"{id} does not start here: {error}; install what it asks for") from None
+        known = isinstance(error, gym.error.Error) and not isinstance(error, gym.error.DependencyNotInstalled)
+        way_out = "`tradeoff envs` lists what is known" if known else "install what it asks for"
+        raise TradeoffError(f"{id} does not start here: {error}; {way_out}") from None
 
 
 class GymnasiumEnv:
@@ -72,7 +84,7 @@ class GymnasiumEnv:
         *,
         id: str | None = None,
         objectives: Sequence[str] = (),
-        costs: Sequence[str] | None = None,
+        costs: Costs | None = None,
         limits: Sequence[float] = (),
         workers: int = 0,
         **options: Any,
@@ -80,9 +92,11 @@ class GymnasiumEnv:
         """Copies of one environment.
 
         Args:
-            env: an id, or a function that builds one copy.
-            objectives: names of the reward's channels; made up where they are not given.
-            costs: keys of the step's info that hold costs, a number or several each; None looks for "cost".
+            env: an id, `package.module:name` of an id or a class, or a function that builds one copy.
+            objectives: names of the reward's columns, those that become costs among them; made up where not given.
+            costs: keys of the step's info, parts of its reward, functions of (observation, action, next observation,
+                info), or a dictionary that names them; a number or several each (see `find_costs`). None looks for
+                "cost" in the info, where a cost that a step returns after the reward is put, too.
             limits: of the costs, per episode.
             workers: processes; 0 steps all copies in this one.
             options: for `gymnasium.make`, where env is an id.
@@ -90,11 +104,15 @@ class GymnasiumEnv:
         Raises:
             TradeoffError: spaces that are no numbers; a cost that a first step does not report.
             MissingExtra: a package is not installed.
+
+        A step raises TradeoffError for a cost that is missing or holds another count, NumericalTrouble for one that is
+        not finite.
         """
         check_counts(num_envs, max_episode_steps)
         self.num_envs, self.device = num_envs, torch.device(device)
         self.workers: list[Worker] = []
         self.copies: Copies | None = None
+        self.warned = False
         factory = self._factory(env, max_episode_steps, options)
         probe = factory()
         name = id or (env if isinstance(env, str) else type(probe.unwrapped).__name__)
@@ -115,8 +133,7 @@ class GymnasiumEnv:
                 raise TypeError(f"options {', '.join(options)}: a function that builds the environment takes none")
             return env
         importlib.import_module("mo_gymnasium")  # registers its environments
-        limit = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
-        return lambda: _build(env, limit | options)
+        return lambda: _build(env, max_episode_steps, options)
 
     def _start(self, count: int, *arguments: Any) -> None:
         factory, channels, horizon = arguments
@@ -145,8 +162,19 @@ class GymnasiumEnv:
         """See VectorEnv.step. Raises: TradeoffError with the traceback of what an environment raised in a worker."""
         answers = self._call("step", read_actions(self.spec, self.num_envs, action))
         observation, reward, cost, terminated, truncated, final = map(np.concatenate, zip(*answers, strict=True))
+        self._warn(cost)
         step = Step(*map(self._tensor, (observation, reward, cost, terminated, truncated, final)))
         return step if (terminated | truncated).any() else step._replace(final_observation=step.observation)
+
+    def _warn(self, cost: Array) -> None:
+        below = (cost < 0).any(0)
+        if below.any() and not self.warned:
+            self.warned, name = True, self.spec.costs[int(below.argmax())]
+            warnings.warn(
+                f"cost {name!r} of {self.spec.id} is negative in some steps, and a cost is kept low: where it is a "
+                "penalty, turn its sign by a minus before its source",
+                stacklevel=1,  # one place for all copies, so that it is said once
+            )
 
     def _tensor(self, x: Array) -> Tensor:
         return torch.as_tensor(x, device=self.device)
@@ -175,32 +203,33 @@ def _describe(
     env: Any,
     name: str,
     objectives: tuple[str, ...],
-    costs: Sequence[str] | None,
+    costs: Costs | None,
     limits: tuple[float, ...],
     horizon: int | None,
     workers: int,
 ) -> tuple[EnvSpec, Channels]:
     """Specification of an environment, and how to read its channels, from one step of a copy."""
     env.action_space.seed(0)
-    env.reset(seed=0)
-    _, reward, _, _, info = told(env.step(env.action_space.sample()))
-    widths = _cost_widths(name, info, costs)
+    before, action = deepcopy(env.reset(seed=0)[0]), env.action_space.sample()
+    seen, reward, _, _, info = told(env.step(action))
     known = KNOWN.get(name, Known(()))
     m = np.size(reward)
     names = objectives or known.objectives or (("reward",) if m == 1 else tuple(f"objective_{i}" for i in range(m)))
     if len(names) != m:
         raise ValueError(f"{len(names)} names for {m} objectives: {', '.join(names)}")
-    channels = tuple(key if width == 1 else f"{key}_{i}" for key, width in widths for i in range(width))
-    if limits and len(limits) != len(channels):
-        raise ValueError(f"{len(limits)} limits for {len(channels)} costs: {', '.join(channels)}")
+    channels = Channels(name, m, find_costs(name, costs, Transition(before, action, seen, reward, info), names))
+    if limits and len(limits) != len(channels.names):
+        raise ValueError(f"{len(limits)} limits for {len(channels.names)} costs: {', '.join(channels.names)}")
+    point = known.reference_point
     spec = EnvSpec(
         id=name, observation_space=flat_space(env.observation_space), action_space=_choices(env.action_space),
-        objectives=names,
-        costs=channels, limits=limits,
+        objectives=tuple(names[i] for i in channels.left),
+        costs=channels.names, limits=limits,
         horizon=horizon or (env.spec.max_episode_steps if env.spec is not None else None),
-        reference_point=known.reference_point, backend="gymnasium-async" if workers else "gymnasium-sync",
+        reference_point=point and tuple(point[i] for i in channels.left),
+        backend="gymnasium-async" if workers else "gymnasium-sync",
     )  # fmt: skip
-    return spec, Channels(m, widths)
+    return spec, channels
 
 
 def _choices(space: spaces.Space[Any]) -> spaces.Space[Any]:
@@ -208,14 +237,3 @@ def _choices(space: spaces.Space[Any]) -> spaces.Space[Any]:
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         raise TradeoffError(f"action space {space} is not taken; wrap the environment into one Box or MultiDiscrete")
     return spaces.Discrete(space.n) if isinstance(space, spaces.Discrete) else flat_space(space)
-
-
-def _cost_widths(name: str, info: dict[str, Any], costs: Sequence[str] | None) -> list[tuple[str, int]]:
-    keys = costs if costs is not None else [key for key in ("cost",) if key in info]
-    for key in keys:
-        if key not in info:
-            raise TradeoffError(
-                f"{name} reports no cost {key!r} in its first step, only {', '.join(info) or 'nothing'}; "
-                "name one of these, or let the environment report 0 where there is none"
-            )
-    return [(key, int(np.size(info[key]))) for key in keys]

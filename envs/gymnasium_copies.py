@@ -7,16 +7,16 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
-from envs.errors import TradeoffError
+from envs.errors import NumericalTrouble, TradeoffError
+from envs.gymnasium_costs import Array, Cost, Transition, numbers
 
-Array = NDArray[Any]
 Factory = Callable[[], Any]
 
 
@@ -58,30 +58,46 @@ def unflat(space: spaces.Space[Any], row: Any) -> Any:
 
 
 def told(answer: tuple[Any, ...]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-    """Observation, reward, terminated, truncated, info; a cost returned between reward and flags moves into info."""
+    """Observation, reward, terminated, truncated, info; a cost returned between reward and flags moves into info.
+
+    Raises: TradeoffError for another number of values.
+    """
+    if len(answer) not in (5, 6):
+        raise TradeoffError(
+            f"a step returned {len(answer)} values; expected observation, reward, terminated, truncated, info, or the "
+            "cost after the reward, too: wrap the environment"
+        )
     seen, reward, *cost, terminated, truncated, info = answer
     return seen, reward, terminated, truncated, {**info, "cost": cost[0]} if cost else info
 
 
 class Channels:
-    """How rewards and costs are read from a step. A cost that a step does not report is 0 in that step."""
+    """How rewards and costs are read from a step."""
 
-    def __init__(self, objectives: int, costs: Sequence[tuple[str, int]]) -> None:
-        """costs: key of the step's info, and how many numbers stand under it."""
-        self.objectives, self.costs = objectives, costs
+    def __init__(self, env: str, objectives: int, costs: Sequence[Cost]) -> None:
+        """env: its id, for complaints. objectives: columns of the reward, those that are costs among them."""
+        self.env, self.objectives, self.costs = env, objectives, costs
+        self.names = tuple(name for cost in costs for name in cost.names)
+        self.remembers = any(callable(cost.source) for cost in costs)  # whether a function asks what was seen before
+        self.left = [i for i in range(objectives) if i not in {cost.source for cost in costs}]
 
-    def __call__(self, reward: Any, info: dict[str, Any]) -> tuple[Array, Array]:
-        """Rewards [m] and costs [k]. Raises: TradeoffError for another number of either."""
-        parts = [_numbers(info.get(key, np.zeros(width)), width, key) for key, width in self.costs]
-        paid = _numbers(reward, self.objectives, "reward")
-        return paid, np.concatenate(parts) if parts else np.zeros(0)
+    def __call__(self, step: Transition) -> tuple[Array, Array]:
+        """Rewards [m] and costs [k].
 
-
-def _numbers(given: Any, count: int, name: str) -> Array:
-    array = np.asarray(given, dtype=np.float64).reshape(-1)
-    if len(array) != count:
-        raise TradeoffError(f"the step's {name} holds {len(array)} numbers; it held {count} in the first step")
-    return array
+        Raises: TradeoffError for another number of either, or a cost that is missing; NumericalTrouble for one that is
+        not finite.
+        """
+        paid = numbers(step.reward, self.objectives, "reward")
+        if not self.costs:
+            return paid, np.zeros(0)
+        cost = np.concatenate([cost(step) for cost in self.costs])
+        if not np.isfinite(cost).all():
+            wrong = int(np.flatnonzero(~np.isfinite(cost))[0])
+            raise NumericalTrouble(
+                f"cost {self.names[wrong]!r} of {self.env} is {cost[wrong]} after action {step.action}; repair the "
+                "environment and resume from the last checkpoint"
+            )
+        return paid[self.left], cost
 
 
 class Copies:
@@ -93,11 +109,21 @@ class Copies:
         self.sees, self.takes = self.envs[0].observation_space, self.envs[0].action_space
         self.channels, self.horizon = channels, horizon
         self.clock = [0] * count
+        self.before: list[Any] = [None] * count  # what each copy showed last, as it showed it
 
     def reset(self, seeds: Sequence[int | None]) -> Array:
         """First observations [count, d]; seed None goes on with a copy's own generator."""
-        self.clock = [0] * len(self.envs)
-        return np.stack([flat(self.sees, env.reset(seed=s)[0]) for env, s in zip(self.envs, seeds, strict=True)])
+        return np.stack([self._begin(i, seed) for i, seed in enumerate(seeds)])
+
+    def _begin(self, i: int, seed: int | None) -> Array:
+        seen = self.envs[i].reset(seed=seed)[0]
+        self.clock[i] = 0
+        self._remember(i, seen)
+        return flat(self.sees, seen)
+
+    def _remember(self, i: int, seen: Any) -> None:
+        if self.channels.remembers:
+            self.before[i] = deepcopy(seen)  # some environments write the next observation into the same array
 
     def step(self, actions: Array) -> tuple[Array, ...]:
         """Observation, reward, cost, terminated, truncated, final observation."""
@@ -105,15 +131,18 @@ class Copies:
         return tuple(map(np.stack, zip(*rows, strict=True)))
 
     def _one(self, i: int, action: Any) -> tuple[Any, ...]:
-        env = self.envs[i]
-        seen, reward, terminated, truncated, info = told(env.step(unflat(self.takes, action)))
+        action = unflat(self.takes, action)
+        seen, reward, terminated, truncated, info = told(self.envs[i].step(action))
         self.clock[i] += 1
+        paid = self.channels(Transition(self.before[i], action, seen, reward, info))
         truncated = (truncated or self.clock[i] == self.horizon) and not terminated
         final = observation = flat(self.sees, seen)
         if terminated or truncated:
-            final = final.copy()  # some environments write the next observation into the same array
-            observation, self.clock[i] = flat(self.sees, env.reset()[0]), 0
-        return observation, *self.channels(reward, info), bool(terminated), bool(truncated), final
+            final = final.copy()  # see _remember
+            observation = self._begin(i, None)
+        else:
+            self._remember(i, seen)
+        return observation, *paid, bool(terminated), bool(truncated), final
 
     def close(self) -> None:
         """Close every copy."""
@@ -141,8 +170,9 @@ def _serve(pipe: Connection, parents: Connection, *arguments: Any) -> None:
 def _attempt(what: Callable[[Any], Any], argument: Any) -> tuple[bool, Any]:
     try:
         return True, what(argument)
-    except Exception:
-        return False, traceback.format_exc()
+    except Exception as error:
+        plain = type(error) in (TradeoffError, NumericalTrouble)  # others may not survive the way through a pipe
+        return False, error if plain else traceback.format_exc()
 
 
 class Worker:
@@ -171,7 +201,9 @@ class Worker:
                 False,
                 f"an environment process is gone (exit code {self.process.exitcode}); make the environment anew",
             )
-        return fine, answer if fine else f"an environment raised in its process; reset before going on:\n{answer}"
+        if fine or isinstance(answer, TradeoffError):
+            return fine, answer
+        return False, f"an environment raised in its process; reset before going on:\n{answer}"
 
     def close(self) -> None:
         """End the process, by force where it does not end by itself."""
@@ -188,5 +220,5 @@ def gather(workers: Sequence[Worker]) -> list[Any]:
     answers = [worker.receive() for worker in workers]
     complaint = next((answer for fine, answer in answers if not fine), None)
     if complaint is not None:
-        raise TradeoffError(complaint)
+        raise complaint if isinstance(complaint, TradeoffError) else TradeoffError(complaint)
     return [answer for _, answer in answers]

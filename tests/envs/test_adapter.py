@@ -127,8 +127,9 @@ def test_choices_count_from_zero_and_costs_may_be_several():
     step = env.step(torch.tensor([0, 2]))
     assert step.reward.tolist() == [[5], [7]] and step.observation.tolist() == [[2, 3], [2, 3]]
     assert step.cost.tolist() == [[1, 2, 5], [1, 2, 7]]
-    assert env.step(torch.tensor([1, 1])).cost.tolist() == [[1, 2, 0]] * 2  # not reported: 0
     assert step.final_observation is step.observation  # no episode ended
+    with pytest.raises(TradeoffError, match=r"reports no cost 'cost_heat', and the first one did: .* report 0"):
+        env.step(torch.tensor([1, 1]))
 
 
 def test_squares_are_flattened_and_a_cost_beside_the_reward_is_a_cost():
