@@ -31,13 +31,14 @@ def resume(words: Sequence[str]) -> None:
 
 def evaluate(words: Sequence[str]) -> None:
     """Play a front anew."""
-    given = options.parse(options.Evaluate, words, "evaluate")
+    given = options.parse(options.Evaluate, options.gathered(words, "--limit"), "evaluate")
     from tradeoff import replay, replay_trained, results
 
     if results.kind_in(given.run) is results.TRAINED:
         replay_trained.refuse_preferences(given.run, given.weights, given.minimum)
-        found: Any = replay_trained.replay(given.run, episodes=given.episodes, seed=given.seed)
+        found: Any = replay_trained.replay(given.run, given.limit, episodes=given.episodes, seed=given.seed)
     else:
+        replay_trained.refuse_limits(given.run, given.limit)
         found = replay.replay(given.run, given.weights, given.minimum, episodes=given.episodes, seed=given.seed)
     if given.json:
         print(json.dumps(found.record()))

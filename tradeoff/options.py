@@ -44,6 +44,7 @@ class Evaluate:
     run: Positional[Path]  # its folder
     weights: tuple[float, ...] | None = None  # how much each objective matters; selects the best weighted return
     minimum: tuple[float | None, ...] | None = None  # least return per objective, None where anything will do
+    limit: tuple[str, ...] = ()  # name<=number or name>=number, for policies that see their limits: which ones to keep
     episodes: int = 100  # per policy
     seed: int = 1  # of the first episode; the others follow it
     json: bool = False  # print one JSON object instead of a table

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torch import Tensor
+
 from engine.evaluate import Scores
 from engine.evaluate import evaluate as play
 from engine.trained import Trained
 from envs import VectorEnv, make
+from safe.conditioned_methods import ranges_of, seen_limits
+from safe.constraints import Constraints, bind
+from safe.methods import at_scale, kept, read_limit
 from tradeoff.catalogue import plain
 from tradeoff.errors import BadInput
 from tradeoff.settings import FILE, read_settings
@@ -26,6 +31,7 @@ class Replay(NamedTuple):
     trained: Trained
     scores: dict[str, Scores]  # by how actions are chosen
     asked: dict[str, Any]  # episodes, seed
+    limits: Constraints | None = None  # that policies which see their limits were asked to keep
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -37,27 +43,40 @@ class Replay(NamedTuple):
         steps = sum(scores.steps for scores in self.scores.values())
         return {
             "env": self.trained.env, **self.asked, "real_environment_steps": steps,
+            **({} if self.limits is None else {"limits": list(self.limits.names())}),
             "policies": [{mode: self._policy(mode, p) for mode in self.scores} for p in range(len(self.trained))],
         }  # fmt: skip
 
     def _policy(self, mode: str, p: int) -> dict[str, Any]:
         scores = self.scores[mode]
-        return {
+        found: dict[str, Any] = {
             name: dict(zip(self.channels, numbers[p].tolist(), strict=True))
             for name, numbers in (("mean", scores.mean), ("stderr", scores.error))
         }
+        if self.limits is None:
+            return found
+        kept_by = kept(self.limits, at_scale(self.limits, scores))
+        return found | {"kept": kept_by["feasible"][p], "violation": kept_by["violation"][p],
+                        "share_of_episodes_over": kept_by["episodes_over_the_limit"][p]}  # fmt: skip
 
     def table(self) -> Table:
         """For a person: a row per policy and way of acting, mean and standard error per channel."""
         from rich.table import Column, Table
 
         title = f"{self.trained.env}: {self.asked['episodes']} fresh episodes per policy"
-        table = Table("policy", "actions", *map(Column, plain(*self.channels)), title=title)
+        names = () if self.limits is None else self.limits.names()
+        table = Table("policy", "actions", *map(Column, plain(*self.channels, *names)), title=title)
         for p, policy in enumerate(self.record()["policies"]):
             for mode, found in policy.items():
                 cells = [f"{found['mean'][c]:.6g} ± {found['stderr'][c]:.2g}" for c in self.channels]
-                table.add_row(str(p), mode, *cells)
+                table.add_row(str(p), mode, *cells, *_verdicts(found))
         return table
+
+
+def _verdicts(found: dict[str, Any]) -> list[str]:
+    """Whether each limit was kept on average, and in how many episodes it was not."""
+    pairs = zip(found.get("violation", ()), found.get("share_of_episodes_over", ()), strict=True)
+    return [f"{'kept' if x <= 0 else f'broken by {x:.2g}'}; {share:.0%} of episodes over" for x, share in pairs]
 
 
 def refuse_preferences(folder: Path, weights: Sequence[float] | None, minimum: Sequence[float | None] | None) -> None:
@@ -66,11 +85,20 @@ def refuse_preferences(folder: Path, weights: Sequence[float] | None, minimum: S
         raise BadInput(f"{folder} holds policies of one aim, not a front: leave --weights and --minimum out")
 
 
-def replay(folder: Path, *, episodes: int, seed: int, discount: float | None = None) -> Replay:
+def refuse_limits(folder: Path, limit: Sequence[str]) -> None:
+    """Raise BadInput where limits are given to a front."""
+    if limit:
+        raise BadInput(f"{folder} holds a front, whose policies do not see limits: leave --limit out")
+
+
+def replay(
+    folder: Path, limit: Sequence[str] = (), *, episodes: int, seed: int, discount: float | None = None
+) -> Replay:
     """Play every policy of a finished run, sampling its actions and by the likeliest ones.
 
+    limit: `name<=number` for policies that see their limits, one for each of their ranges.
     discount: of the returns; None: the run's.
-    Raises: CheckpointError for a damaged file; BadInput for numbers that do not fit.
+    Raises: CheckpointError for a damaged file; BadInput for numbers that do not fit; BadLimit for limits that do not.
     """
     if episodes < 1 or seed < 0:
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
@@ -81,9 +109,21 @@ def replay(folder: Path, *, episodes: int, seed: int, discount: float | None = N
     def make_env(num_envs: int, first: int) -> VectorEnv:
         return make(trained.env, num_envs, seed=first, max_episode_steps=horizon)
 
+    chosen, context = _chosen(trained, limit)
     scores = {
         mode: play(make_env, trained.model, trained.population, episodes=episodes, seed=seed, discount=discount,
-                   deterministic=deterministic)
+                   deterministic=deterministic, context=context)
         for mode, deterministic in MODES.items()
     }  # fmt: skip
-    return Replay(trained, scores, {"discount": discount, "episodes": episodes, "seed": seed})
+    return Replay(trained, scores, {"discount": discount, "episodes": episodes, "seed": seed}, chosen)
+
+
+def _chosen(trained: Trained, limit: Sequence[str]) -> tuple[Constraints | None, Tensor | None]:
+    """The limits that policies are to keep, and what they see of them; None for policies that do not see limits."""
+    if "limit_ranges" not in trained.indicators and not limit:
+        return None, None
+    scale, probe = ranges_of(trained)[0].scale, make(trained.env)
+    probe.close()
+    chosen = [read_limit(text, probe.spec, scale) for text in limit]
+    context = seen_limits(trained, chosen)
+    return bind(chosen, probe.spec, discount=trained.indicators["discount"]), context
