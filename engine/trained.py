@@ -72,6 +72,8 @@ class Trained:
         if not path.is_file():
             raise TradeoffError(f"{folder} holds no finished run (no {FILE}); resume the run, or name another folder")
         state = checkpoint.load(path)
+        if "indicators" not in state:
+            raise TradeoffError(f"{path} holds no trained policies; is it another file of the run?")
         return Trained(
             env=state["env"], channels=tuple(state["channels"]), objectives=state["objectives"],
             returns=state["returns"].numpy(), deterministic_returns=state["deterministic_returns"].numpy(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 import torch
@@ -170,7 +171,9 @@ class Lagrangian:
         """See Scalarizer.weights."""
         violation = self.constraints.violation(returns).double()
         violation = torch.where(violation.isnan(), 0.0, violation)
-        return self.constraints.weigh(self.base.weights(returns), self.rule.price(self.state, violation))
+        price = self.rule.price(self.state, violation)
+        self._check_finite("price", price)
+        return self.constraints.weigh(self.base.weights(returns), price)
 
     def update(self, returns: Tensor) -> None:
         """See Scalarizer.update."""
@@ -183,12 +186,7 @@ class Lagrangian:
 
     def _check(self) -> None:
         value = self.multiplier
-        if not torch.isfinite(value).all():
-            p, i = (~torch.isfinite(value)).nonzero()[0].tolist()
-            raise NumericalTrouble(
-                f"the multiplier of {self.constraints.names()[i]} is {value[p, i].item()} for policy {p}; resume from "
-                "the last checkpoint with a smaller rate or a bound"
-            )
+        self._check_finite("multiplier", value)
         if not self.warned and (value >= self.rule.bound).any():
             p, i = (value >= self.rule.bound).nonzero()[0].tolist()
             self.warned = True
@@ -197,6 +195,16 @@ class Lagrangian:
                 f"{p}: the limit may be out of reach, or the rate too large",
                 SafetyWarning,
                 stacklevel=3,
+            )
+
+    def _check_finite(self, what: str, value: Tensor) -> None:
+        """Raise NumericalTrouble for what is no number of 32 bits, in which weights are kept."""
+        finite = torch.isfinite(value.float())
+        if not finite.all():
+            p, i = (~finite).nonzero()[0].tolist()
+            raise NumericalTrouble(
+                f"the {what} of {self.constraints.names()[i]} is {value[p, i].item():.4g} for policy {p}; train with a "
+                "smaller rate, penalty or bound"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -218,10 +226,10 @@ def row(gain: Gain, constraints: int) -> Tensor:
 
 
 def check_gains(rule: Any, names: tuple[str, ...]) -> None:
-    """Raise ValueError for a negative gain or a bound that is not positive."""
+    """Raise ValueError for a gain that is negative or not finite, or a bound that is not positive."""
     for name in names:
         gain = getattr(rule, name)
-        if not all(value >= 0 for value in (gain if isinstance(gain, tuple) else (gain,))):  # a NaN is refused too
-            raise ValueError(f"{name} must not be negative, got {gain}")
+        if not all(0 <= value < inf for value in (gain if isinstance(gain, tuple) else (gain,))):
+            raise ValueError(f"{name} must not be negative and must be finite, got {gain}")
     if not rule.bound > 0:
         raise ValueError(f"bound must be positive, got {rule.bound}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -42,6 +43,12 @@ class Switch(Memoryless):
 
     tolerance: float = 0.0  # violation that is let pass [unit]
     unit: tuple[float, ...] = ()  # one per constraint, in the measured value's unit; empty: 1 each
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < inf:
+            raise ValueError(f"tolerance must be at least 0 and finite, got {self.tolerance}")
+        if len(self.unit) not in (0, len(self.constraints)) or not all(0 < unit < inf for unit in self.unit):
+            raise ValueError(f"unit must be positive, one per constraint ({len(self.constraints)}), got {self.unit}")
 
     def weights(self, returns: Tensor) -> Tensor:
         """See Scalarizer.weights."""

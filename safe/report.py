@@ -200,7 +200,7 @@ def _mean(facts: _Facts) -> Bound:
 def _cvar(facts: _Facts) -> Bound:
     loss, method = cvar_bound(facts.losses, facts.share, facts.level, facts.width, facts.bar)
     bound, seen = facts.cost(loss), facts.cost(conditional_value_at_risk(facts.losses, facts.share))
-    empty = ", which is all that an episode can cost: more episodes would say more" if loss >= facts.width else ""
+    empty = ", which is all that an episode can cost: more episodes would say more" if loss >= facts.width > 0 else ""
     sentence = (
         f"{facts.words} the worst {100 * facts.share:g} % of episodes have {facts.limit.cost} {facts.most} {bound:.4g} "
         f"on average{empty} (CVaR of the sample {seen:.4g}; {method}, the smaller of two at half the risk each)"

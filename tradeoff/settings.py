@@ -47,7 +47,7 @@ def read_settings(folder: Path) -> Settings:
         raise BadInput(
             f"{path} has version {record['version']!r}, this program reads {VERSION}; resume with its release"
         )
-    if record["method"] not in METHODS:
+    if not isinstance(record["method"], str) or record["method"] not in METHODS:
         raise UnknownName("method", str(record["method"]), METHODS)
     with as_bad_input():
         config = build(METHODS[record["method"]], record["settings"], f"{path}: settings")
@@ -84,4 +84,5 @@ def read_value(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if get_origin(option) is tuple and isinstance(value, list):
             return tuple(read_value(get_args(option)[0], x, f"{where}[{i}]") for i, x in enumerate(value))
-    raise BadInput(f"{where} is {value!r}, expected {getattr(hint, '__name__', hint)}")
+    known = f"one of {', '.join(map(str, get_args(hint)))}" if get_origin(hint) is Literal else None
+    raise BadInput(f"{where} is {value!r}, expected {known or getattr(hint, '__name__', hint)}")

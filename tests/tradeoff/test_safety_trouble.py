@@ -1,0 +1,174 @@
+"""Runs within limits that go wrong: one line with the way out, a checkpoint that is whole, the same bytes after."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.checkpoint import load_newest
+from engine.trained import Trained
+from envs import finite_arrays, make_tabular, register
+from envs.finite import FiniteEnv
+from safe.measuring import SafetyWarning
+from tests.tradeoff.conftest import Refuses, contents
+from tradeoff.cli import main
+
+FAULT = {"steps": math.inf}  # after so many steps the first cost is no number
+SEA = ("--env", "deep-sea-treasure-v0", "--limit", "time>=-2", "--steps", "3000", "--final-episodes", "2", "--quiet")
+STOVE = ("--limit", "heat<=3", "--steps", "4000", "--final-episodes", "2", "--episodes", "2", "--evaluate-every", "3")
+
+
+class Faulty(FiniteEnv):
+    """Its first cost is NaN once FAULT says so."""
+
+    def step(self, action: Any) -> Any:
+        found, FAULT["steps"] = super().step(action), FAULT["steps"] - 1
+        return found._replace(cost=found.cost * torch.nan) if FAULT["steps"] < 0 else found
+
+
+def stove(num_envs: int, ends: bool = True, **options: Any) -> Any:
+    """Two states, two choices: to work pays 1 and heats by 1, to rest does neither; nothing ever smokes."""
+    move, paid, cost = np.zeros((2, 2, 2)), np.zeros((2, 2, 1)), np.zeros((2, 2, 2))
+    move[:, 0, 0] = move[:, 1, 1] = paid[:, 1] = cost[:, 1, 0] = 1
+    model = finite_arrays(move, paid, cost=cost, horizon=10 if ends else None)
+    made = make_tabular(model, num_envs, id="stove", objectives=["work"], costs=["heat", "smoke"], **options)
+    made.__class__ = Faulty
+    return made
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envs.registry._own", {})
+    monkeypatch.setitem(FAULT, "steps", math.inf)
+    register("stove", stove)
+    register("oven", lambda num_envs, **options: stove(num_envs, ends=False, **options))
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "says"),
+    [
+        ("lagrangian", ("--rate", "nan"), "finite, got nan"),
+        ("lagrangian", ("--rate", "inf"), "finite, got inf"),
+        ("reload", ("--strength", "-1"), "must not be negative"),
+        ("lagrangian", ("--bound", "nan"), "bound must be positive, got nan"),
+        ("pid-lagrangian", ("--kp", "inf"), "finite, got inf"),
+        ("crpo", ("--tolerance", "nan"), "tolerance must be at least 0 and finite, got nan"),
+        ("crpo", ("--unit", "0"), "unit must be positive, one per constraint (1), got (0.0,)"),
+        ("crpo", ("--unit", "1", "1"), "one per constraint (1)"),
+        ("p3o", ("--penalty", "nan"), "penalty"),
+        ("lagrangian", ("--margin", "nan"), "margin must lie in [0, 1)"),
+    ],
+)
+def test_settings_that_are_no_numbers_leave_nothing(
+    method: str, setting: tuple[str, ...], says: str, tmp_path: Path, refuses: Refuses
+) -> None:
+    assert says in refuses("train", method, *SEA, *setting, "--out", tmp_path / "run")
+    assert len(list(tmp_path.iterdir())) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "what"),
+    [("lagrangian", ("--rate", "1e300"), "multiplier"), ("augmented-lagrangian", ("--penalty", "1e300"), "price")],
+)
+def test_exploding_prices_are_named_and_leave_parameters_alone(
+    method: str, setting: tuple[str, ...], what: str, tmp_path: Path, refuses: Refuses
+) -> None:
+    # The deep sea's treasures lie further than two steps away from a random diver, so the first violation is positive.
+    folder = tmp_path / "run"
+    said = refuses("train", method, *SEA, *setting, "--bound", "1e308", "--out", folder)
+    assert f"the {what} of time >= -2 is " in said and "smaller rate" in said and "e+30" in said
+    assert not (folder / "policies.pt").exists()
+
+
+def test_episodes_that_never_end_are_told(tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["engine.evaluate"], "PATIENCE", 50)
+    folder = tmp_path / "run"
+    said = refuses("train", "lagrangian", "--env", "oven", *STOVE, "--quiet", "--out", folder)
+    assert "an episode of stove has not ended in 50 steps; set a horizon" in said
+    words = ("lagrangian", "--env", "oven", *STOVE, "--quiet", "--horizon", "20", "--out", str(tmp_path / "other"))
+    assert main(["train", *words]) == 0, "the way out is one"
+    assert Trained.load(tmp_path / "other").returns[..., 1].max() <= 20
+
+
+def test_a_cost_that_never_moves_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ("lagrangian", "--env", "stove", "--limit", "smoke<=1", "--steps", "12000", "--final-episodes", "2")
+    with pytest.warns(SafetyWarning, match="'smoke' has been 0 at every step of 20 rollouts"):
+        assert main(["train", *words, "--quiet", "--evaluate-every", "9", "--out", str(folder)]) == 0
+    assert Trained.load(folder).indicators["violation"] == [[-1.0]]
+    assert main(["safety", str(folder), "--episodes", "30", "--ceiling", "smoke=10"]) == 0
+    row = json.loads((folder / "safety.json").read_text())[0]
+    assert row["broken"] == 0 and row["bounds"][0]["bound"] == pytest.approx(1 - 0.05 ** (1 / 30))
+
+
+def test_a_cost_that_becomes_nan_stops_the_run_and_it_ends_as_if_it_had_not(tmp_path: Path, refuses: Refuses) -> None:
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    words = ("train", "reload", "--env", "stove", *STOVE, "--quiet", "--out")
+    assert main([*words, str(whole)]) == 0
+    FAULT["steps"] = 150
+    said = refuses(*words, folder)
+    assert "cost 'heat' is nan" in said and "resume from the last checkpoint" in said
+    before = {name: data for name, data in contents(folder).items() if name.endswith(".pt")}
+    assert len(before) >= 1 and torch.isfinite(load_newest(folder)["learner"]["population"]["theta"]).all()
+    assert "is nan" in refuses("resume", folder, "--quiet"), "it is still so"
+    assert {name: contents(folder)[name] for name in before} == before
+    FAULT["steps"] = math.inf
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    same = ("config.json", "metrics.csv", "scores.csv", "indicators.json", "policies.pt", "curve.png")
+    assert [name for name in same if (folder / name).read_bytes() != (whole / name).read_bytes()] == []
+    assert len(contents(folder)) >= len(same)
+
+
+def test_files_that_were_swapped_or_rewritten(tmp_path: Path, refuses: Refuses) -> None:
+    folder = tmp_path / "run"
+    assert main(["train", "lagrangian", "--env", "stove", *STOVE, "--quiet", "--out", str(folder)]) == 0
+    config, policies = (folder / "config.json").read_text(), (folder / "policies.pt").read_bytes()
+    for change, says in (({"method": ["cpo"]}, "unknown method"), ({"method": None}, "unknown method")):
+        (folder / "config.json").write_text(json.dumps(json.loads(config) | change))
+        assert all(says in refuses(command, folder) for command in ("resume", "safety", "plot", "evaluate"))
+    record = json.loads(config)
+    record["settings"]["scale"] = "weekly"
+    (folder / "config.json").write_text(json.dumps(record))
+    assert "expected one of episodic, discounted, average, per-step" in refuses("safety", folder)
+    (folder / "config.json").write_text(config)
+    shutil.copy(max(folder.glob("checkpoint-*.pt")), folder / "policies.pt")
+    assert all("holds no trained policies" in refuses(command, folder) for command in ("resume", "safety", "plot"))
+    (folder / "policies.pt").write_bytes(policies)
+    assert main(["safety", str(folder), "--episodes", "2", "--ceiling", "heat=10"]) == 0
+    assert len(json.loads((folder / "safety.json").read_text())) == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_twice_leaves_the_same_bytes(tmp_path: Path) -> None:
+    words = ["cpo", *SEA, "--evaluate-every", "3", "--policies", "2", "--out"]
+    assert main(["train", *words, str(tmp_path / "whole")]) == 0
+    folder = tmp_path / "run"
+    _killed(["train", *words, str(folder)], folder)
+    _killed(["resume", str(folder), "--quiet"], folder)
+    assert not (folder / "policies.pt").exists()
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    for name in ("config.json", "metrics.csv", "scores.csv", "indicators.json", "policies.pt", "curve.png"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def _killed(words: list[str], folder: Path) -> None:
+    """Run the program in a process of its own until it has written another checkpoint, and kill it there."""
+    before = set(folder.glob("checkpoint-*.pt"))
+    process = subprocess.Popen([sys.executable, "-m", "tradeoff", *words], stderr=subprocess.DEVNULL)
+    patience = time.monotonic() + 60
+    while set(folder.glob("checkpoint-*.pt")) <= before and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(set(folder.glob("checkpoint-*.pt")) - before) >= 1
