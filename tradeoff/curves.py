@@ -13,6 +13,7 @@ from engine.trained import Trained
 from evaluation import bootstrap_interval, interquartile_mean
 from evaluation.plots import write_whole
 from safe.constraints import Constraint, Scale
+from tradeoff import limit_front
 from tradeoff.drawing import blank
 from tradeoff.settings import FILE, read_settings
 from tradeoff.summary import files
@@ -56,7 +57,8 @@ def draw(trained: Trained, folder: Path, horizon: int | None) -> list[Path]:
     for axes in grid[len(found) :]:
         axes.remove()
     figure.suptitle(f"{trained.indicators['method']} on {trained.env}")
-    return [write_whole(folder / PICTURES[0], lambda path: figure.savefig(path, dpi=150))]
+    paths = [write_whole(folder / PICTURES[0], lambda path: figure.savefig(path, dpi=150))]
+    return [*paths, *limit_front.draw(trained, folder)] if "front" in trained.indicators else paths
 
 
 def panels(trained: Trained, scale: Scale, margin: float) -> list[Panel]:
@@ -176,9 +178,10 @@ def summary(trained: Trained, folder: Path) -> str:
         *(f"  {name:<18} {_spread(x)}" for name, x in _channels(trained)),
         *_limit_lines(scores),
         *_exact_lines(scores),
+        *(limit_front.lines(trained) if "front" in scores else ()),
         f"  environment steps  {steps['total']:,} ({parts})",
         f"  written to         {folder}: {files(folder)}",
-        f"try  tradeoff evaluate {folder}",
+        f"try  tradeoff evaluate {folder}{f' {limit_front.example(trained)}' if 'front' in scores else ''}",
         f"     tradeoff plot {folder}",
     ]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from envs import make
 from safe.conditioned_methods import policy_at
 from safe.constraints import Constraint
 from tests.tradeoff.conftest import Refuses
+from tradeoff import limit_front
 from tradeoff.cli import main
 
 TRAIN = [
@@ -83,3 +85,51 @@ def test_one_limit_is_no_range(refuses: Refuses, tmp_path: Path) -> None:
     words = ["time>=-6" if word == "time>=-20..-4" else word for word in TRAIN]
     assert refuses("train", *words, "--out", tmp_path / "run").count("needs a range: time>=LOW..HIGH") == 1
     assert len(list(tmp_path.iterdir())) == 0
+
+
+def test_the_front_is_written_and_told(run: Path) -> None:
+    trained = Trained.load(run)
+    with (run / "front.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["limit time"]) for row in rows] == [-20, -12, -4]
+    assert [float(row["exact_value"]) for row in rows] == pytest.approx([23.7, 18.725, 9.85])
+    assert [float(row["value"]) for row in rows] == pytest.approx(trained.returns[0, :, 0].reshape(3, 10).mean(1))
+    assert (run / "front.png").read_bytes()[:4] == b"\x89PNG" and len((run / "front.png").read_bytes()) > 10_000
+    gap = [abs(float(row["value"]) - float(row["exact_value"])) for row in rows]
+    kept = sum(float(row["violation time"]) <= 0 for row in rows)
+    limits, exact = limit_front.lines(trained)
+    assert f"{kept} of 3 kept" in limits and f"{np.mean(gap):.3g} on average, {max(gap):.3g} at worst" in exact
+    assert limit_front.example(trained) == "--limit 'time>=-12'"
+
+
+def test_several_ranges_are_swept_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The loosest limits are time >= -20 and treasure >= 1.
+    words = ["conditioned-lagrangian", "--env", "deep-sea-treasure-v0", "--limit", "time>=-20..-4"]
+    words += [
+        "--limit",
+        "treasure>=1..8",
+        "--steps",
+        "6000",
+        "--sweep",
+        "2",
+        "--final-episodes",
+        "4",
+        "--policies",
+        "2",
+        "--nodes",
+        "3",
+        "--quiet",
+    ]
+    assert main(["train", *words, "--out", str(tmp_path)]) == 0
+    trained = Trained.load(tmp_path)
+    rows = [limit_front.sweep(trained, i) for i in (0, 1)]
+    assert [(row["limit time"], row["limit treasure"]) for row in rows[0]] == [(-20, 1), (-4, 1)] * 2
+    assert [(row["limit time"], row["limit treasure"]) for row in rows[1]] == [(-20, 1), (-20, 8)] * 2
+    # Weights one half each: without limits that bind, 16.1 after nine steps is best, (16.1 - 9) / 2.
+    assert rows[0][0]["exact_value"] == pytest.approx(3.55)
+    chosen = ["--limit", "treasure>=4", "--limit", "time>=-8", "--episodes", "5", "--json"]
+    assert main(["evaluate", str(tmp_path), *chosen]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["limits"] == ["treasure >= 4", "time >= -8"] and len(found["policies"]) == 2
+    mean, over = (found["policies"][0]["sampled"][name] for name in ("mean", "violation"))
+    assert over == pytest.approx([4 - mean["treasure"], -8 - mean["time"]])

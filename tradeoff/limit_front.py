@@ -1,0 +1,109 @@
+"""The reward-cost front of policies that see their limits: front.csv, front.png, and the front in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.files import write_atomically
+from engine.trained import Trained
+from evaluation.plots import EXACT, FOUND, write_whole
+from safe.conditioned_methods import ranges_of
+from safe.constraints import Constraint
+from tradeoff.drawing import blank
+
+FILES = ("front.csv", "front.png")
+Array = NDArray[np.float64]
+
+
+def draw(trained: Trained, folder: Path) -> list[Path]:
+    """Write front.csv, a row per policy and limit, and draw front.png, a row of pictures per range of limits.
+
+    Left: value against what was measured, with the exact front where it is known. Middle: what was measured against
+    the limit, with the forbidden side. Right: the price against the limit.
+    """
+    path, ranges = folder / FILES[0], ranges_of(trained)
+    write_atomically(path, table(trained.indicators["front"]).encode())
+    figure = blank(12.0, 3.6 * len(ranges))
+    for pictures, (i, c) in zip(figure.subplots(len(ranges), 3, squeeze=False), enumerate(ranges), strict=True):
+        _value(pictures[0], c, sweep(trained, i))
+        _kept(pictures[1], c, sweep(trained, i))
+        _price(pictures[2], c, sweep(trained, i))
+    figure.suptitle(f"{trained.indicators['method']} on {trained.env}: one training, any limit")
+    return [path, write_whole(folder / FILES[1], lambda part: figure.savefig(part, dpi=150))]
+
+
+def table(front: list[dict[str, Any]]) -> str:
+    """Rows as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(front[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(front)
+    return out.getvalue()
+
+
+def sweep(trained: Trained, index: int) -> list[dict[str, Any]]:
+    """The rows in which the limit of one range is swept, policy by policy, the other limits at their loosest."""
+    front = trained.indicators["front"]
+    ranges, policies = len(ranges_of(trained)), len(trained)
+    count = len(front) // (policies * ranges)
+    return [row for n, row in enumerate(front) if n // count % ranges == index]
+
+
+def column(rows: list[dict[str, Any]], name: str) -> Array:
+    """Numbers of a column."""
+    return np.array([row[name] for row in rows], dtype=np.float64)
+
+
+def lines(trained: Trained) -> list[str]:
+    """What a person should know: how many limits were kept on average, and how far from the exact front."""
+    front, ranges = trained.indicators["front"], ranges_of(trained)
+    excess = np.stack([column(front, f"violation {c.cost}") for c in ranges], -1)
+    worst = ", ".join(f"{c.cost} by {x:.3g}" for c, x in zip(ranges, excess.max(0), strict=True) if x > 0)
+    kept = f"{int((excess <= 0).all(1).sum())} of {len(front)} kept on average"
+    said = [f"  limits             {kept}{f'; at worst broken: {worst}' if worst else ''}"]
+    if "exact_value" in front[0]:
+        gap = np.abs(column(front, "value") - column(front, "exact_value"))
+        said.append(f"  exact front        value off by {gap.mean():.3g} on average, {gap.max():.3g} at worst")
+    return said
+
+
+def example(trained: Trained) -> str:
+    """Limits in the middle of their ranges, as words for the command line."""
+    return " ".join(f"--limit '{c.cost}{c.sense}{sum(c.limits) / 2:g}'" for c in ranges_of(trained))
+
+
+def _value(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
+    if "exact_value" in rows[0]:
+        bound, best = column(rows, f"limit {c.cost}"), column(rows, "exact_value")
+        order = np.argsort(bound, kind="stable")
+        axes.plot(bound[order], best[order], color=EXACT, marker="o", mfc="none", lw=1.2, label="exact, at the limit")
+    errors = {"xerr": column(rows, f"{c.cost}_stderr"), "yerr": column(rows, "value_stderr")}
+    axes.errorbar(column(rows, c.cost), column(rows, "value"), **errors, fmt="o", ms=4, color=FOUND, label="found")
+    _finish(axes, f"{c.cost} per episode", "value")
+
+
+def _kept(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
+    ends = np.array(c.limits)
+    errors = column(rows, f"{c.cost}_stderr")
+    axes.plot(ends, ends, color=EXACT, ls="--", lw=1, label="limit")
+    axes.errorbar(column(rows, f"limit {c.cost}"), column(rows, c.cost), yerr=errors, fmt="o", ms=4, color=FOUND)
+    bottom, top = axes.get_ylim()
+    axes.fill_between(ends, ends, top if c.sense == "<=" else bottom, color=EXACT, alpha=0.07, lw=0, label="forbidden")
+    axes.set_ylim(bottom, top)
+    _finish(axes, f"limit, {c.cost} {c.sense}", f"{c.cost} per episode")
+
+
+def _price(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
+    axes.plot(column(rows, f"limit {c.cost}"), column(rows, f"price {c.cost}"), "o", ms=4, color=FOUND, label="price")
+    _finish(axes, f"limit, {c.cost} {c.sense}", "value per unit")
+
+
+def _finish(axes: Any, horizontal: str, vertical: str) -> None:
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    axes.legend(frameon=False, fontsize=8)
