@@ -119,11 +119,13 @@ class PlainLagrangian(Steps):
 
     name: ClassVar[str] = "lagrangian"
     rate: Gain = 0.05  # of dual ascent [price / violation]
+    start: Gain = 0.0  # first multiplier: who learns under a price never learns to break the limit
     bound: float = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        return stepped(parts, parts.lagrangian(projected_ascent(self.rate, bound=self.bound)), self.step, self.ball)
+        rule = projected_ascent(self.rate, start=self.start, bound=self.bound)
+        return stepped(parts, parts.lagrangian(rule), self.step, self.ball)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +147,12 @@ class AugmentedLagrangian(Steps):
     name: ClassVar[str] = "augmented-lagrangian"
     penalty: Gain = 1.0  # [price / violation]
     rate: Gain = 0.05  # of dual ascent [price / violation]
+    start: Gain = 0.0  # first multiplier
     bound: float = 1e3  # ceiling of multipliers and prices
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        rule = augmented(self.penalty, self.rate, bound=self.bound)
+        rule = augmented(self.penalty, self.rate, start=self.start, bound=self.bound)
         return stepped(parts, parts.lagrangian(rule), self.step, self.ball)
 
 
@@ -160,12 +163,13 @@ class ReLOAD(Steps):
     name: ClassVar[str] = "reload"
     rate: Gain = 0.05  # of optimistic dual ascent [price / violation]
     strength: Gain = 1.0  # of the multipliers' optimism; with small rates and noisy samples more is needed
+    start: Gain = 0.0  # first multiplier
     bound: float = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual = parts.lagrangian(OptimisticAscent(rate=self.rate, strength=self.strength, bound=self.bound))
-        return stepped(parts, OptimisticWeights(dual), self.step, self.ball)
+        rule = OptimisticAscent(rate=self.rate, strength=self.strength, start=self.start, bound=self.bound)
+        return stepped(parts, OptimisticWeights(parts.lagrangian(rule)), self.step, self.ball)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,6 +154,7 @@ def test_limits_that_fit_nothing_are_refused() -> None:
     ("name", "change"),
     [
         ("lagrangian", {"rate": 3.0}), ("lagrangian", {"bound": 1e-3}), ("lagrangian", {"step": "score"}),
+        ("lagrangian", {"start": 2.0}), ("augmented-lagrangian", {"start": 2.0}), ("reload", {"start": 2.0}),
         ("pid-lagrangian", {"rule": PID(kp=3.0, ki=0.05)}), ("augmented-lagrangian", {"penalty": 9.0}),
         ("reload", {"strength": 5.0}), ("crpo", {"tolerance": 5.0}), ("crpo", {"unit": (1e9,), "tolerance": 1e-3}),
         ("ipo", {"sharpness": 0.01}), ("ipo", {"bound": 0.01}), ("p3o", {"penalty": 0.01}),
