@@ -16,6 +16,7 @@ from engine.trained import Trained
 from envs import VectorEnv, make
 from envs.errors import UnknownName
 from safe.bounds import check_level
+from safe.conditioned_methods import seen_limits
 from safe.constraints import Constraint
 from safe.methods import read_limit
 from safe.report import CostReport, count, safety_report, without_range
@@ -56,7 +57,7 @@ class Finding(NamedTuple):
 class Asked(NamedTuple):
     """What a user wants to know."""
 
-    limits: tuple[str, ...] = ()  # as of `train`, per episode; none: those of the run
+    limits: tuple[str, ...] = ()  # as of `train`, per episode; none: those of the run, which must not be ranges
     ceilings: tuple[str, ...] = ()  # name=number or name=lowest:highest, what an episode can cost
     confidence: float = 0.95
     share: float = 0.1  # worst share of episodes that is looked at
@@ -79,7 +80,8 @@ def safety(folder: Path, asked: Asked) -> list[Finding]:
     limits = _limits(folder, trained, asked.limits, getattr(config, "scale", "episodic"), env)
     known = _ranges(env, limits, asked.ceilings, discount)
     env.close()
-    found = replay(folder, episodes=asked.episodes, seed=asked.seed, discount=discount)
+    seen = asked.limits if "limit_ranges" in trained.indicators else ()
+    found = replay(folder, seen, episodes=asked.episodes, seed=asked.seed, discount=discount)
     played = {
         (p, mode): {c.cost: scores.returns[p, :, found.channels.index(c.cost)].cpu().numpy() for c in limits}
         for p in range(len(trained)) for mode, scores in found.scores.items()
@@ -135,6 +137,8 @@ def _opened(folder: Path) -> Trained:
 def _limits(folder: Path, trained: Trained, asked: Sequence[str], scale: str, env: VectorEnv) -> list[Constraint]:
     if not asked and scale not in ("episodic", "discounted"):
         raise BadInput(f"the limits of {folder} bound means per step (scale {scale!r}), not episodes; give --limit")
+    if "limit_ranges" in trained.indicators and not asked:
+        seen_limits(trained, [])  # says which limits can be asked for
     texts = [text.replace(" ", "") for text in asked or trained.indicators.get("limits", [])]
     if not texts:
         raise BadInput(f"{folder} was trained without limits; say which with --limit name=number")

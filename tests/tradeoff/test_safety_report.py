@@ -107,6 +107,19 @@ def test_costs_are_summed_as_their_limits_are(words: tuple[str, ...], discount: 
     assert row["range"] == pytest.approx([-100, -1] if discount == 1 else [-2, -1])
 
 
+def test_policies_that_see_their_limits_are_asked_to_keep_one(tmp_path: Path, refuses: Refuses) -> None:
+    folder = tmp_path / "run"
+    words = ["--env", "deep-sea-treasure-v0", "--limit", "time>=-20..-4", "--steps", "3000", "--sweep", "2", "--quiet"]
+    assert main(["train", "conditioned-lagrangian", *words, "--final-episodes", "2", "--out", str(folder)]) == 0
+    assert "one limit for each of time >= -20..-4" in refuses("safety", folder)
+    assert "outside the range" in refuses("safety", folder, "--limit", "time>=-30")
+    assert main(["safety", str(folder), "--limit", "time>=-10", "--episodes", "30"]) == 0
+    played = replay(folder, ["time>=-10"], episodes=30, seed=10_000).scores["sampled"].returns[0, :, 1]
+    row = rows_of(folder)[0]
+    assert row["limit"] == "time >= -10" and row["mean"]["observed"] == pytest.approx(float(played.mean()))
+    assert row["broken"] == int((played < -10).sum())
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
