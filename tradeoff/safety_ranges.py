@@ -47,12 +47,15 @@ def known_range(env: VectorEnv, channel: int, discount: float) -> Known | None:
     spec, cost = env.spec, channel - len(env.spec.objectives)
     if type(env) is FiniteEnv and spec.horizon is not None:
         return Known(_extremes(env, channel, spec.horizon, discount), "the finite model")
-    if cost < 0 or not spec.ceilings:
+    if not 0 <= cost < len(spec.ceilings):  # a wrapper may have added costs of which it says nothing
         return None
     steps = _steps(spec.horizon, discount)
     if math.isinf(steps):
         return None
-    return Known((0.0, spec.ceilings[cost] * steps), f"at most {spec.ceilings[cost]:g} in each of {spec.horizon} steps")
+    return Known(
+        (0.0, spec.ceilings[cost] * steps),
+        f"at most {spec.ceilings[cost]:g} in each of {spec.horizon or 'endless'} steps",
+    )
 
 
 def _steps(horizon: int | None, discount: float) -> float:

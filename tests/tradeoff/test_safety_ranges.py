@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,16 @@ def test_the_dearest_step_bounds_an_episode() -> None:
     env = make("SafetyPointGoal1-v0", 1, max_episode_steps=2)
     assert known_range(env, 1, 0.5) == ((0.0, 1.5), "at most 1 in each of 2 steps")  # 1 + 1/2
     assert known_range(env, 0, 1.0) is None, "nothing is known of the reward"
+
+
+def test_costs_beyond_those_that_are_described_have_no_range() -> None:
+    spec = replace(make("deep-sea-treasure-v0").spec, costs=("a", "b"), ceilings=(2.0,), horizon=5)
+    env: Any = SimpleNamespace(spec=spec)
+    assert known_range(env, 2, 1.0) == ((0.0, 10.0), "at most 2 in each of 5 steps")
+    assert known_range(env, 3, 1.0) is None and known_range(env, 0, 1.0) is None
+    endless: Any = SimpleNamespace(spec=replace(spec, horizon=None))
+    assert known_range(endless, 2, 1.0) is None
+    assert known_range(endless, 2, 0.75).range == (0.0, 8.0)  # type: ignore[union-attr]  # 2 / (1 - 3/4)
 
 
 def test_ranges_as_they_are_given() -> None:
