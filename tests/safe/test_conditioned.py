@@ -89,10 +89,11 @@ def test_a_node_speaks_once_it_has_seen_a_whole_episode(bound, tensor) -> None:
     # an episode each, nobody speaks; 16 there, excess 1: the two together are 0. Then 19 at (1/4, 3/4), limit 17.5,
     # excess 3/2, and 20 at (3/4, 1/4), limit 12.5, excess 15/2: node 0 has 3/8 + 45/8 = 6, node 1 has 9/8 + 15/8 = 3.
     returns = NodeReturns(bound(Constraint(cost="cost", limit=10.0)), tensor([10], [20]))
-    found = [
-        returns.update(_steps([cost], torch.tensor([[1 - upper, upper]])))
-        for cost, upper in ((13, 0.0), (14, 0.5), (16, 0.5), (19, 0.75), (20, 0.25))
-    ]
+    found = []
+    for cost, upper in ((13, 0.0), (14, 0.5), (16, 0.5), (19, 0.75), (20, 0.25)):
+        found.append(returns.update(_steps([cost], torch.tensor([[1 - upper, upper]]))))
+        state, returns = returns.state_dict(), NodeReturns(returns.constraints, tensor([10], [20]))
+        returns.load_state_dict(state)  # what is gathered survives a checkpoint
     assert found[0].nan_to_num(-1).tolist() == [[1, 13], [-1, -1]]
     assert found[1].isnan().all() and found[3].isnan().all()
     assert found[2].tolist() == [[1, 10], [1, 20]] and found[4].tolist() == [[1, 16], [1, 23]]
@@ -110,6 +111,8 @@ def test_prices_move_where_something_was_measured(bound, tensor) -> None:
     table.update(first)
     assert table.multiplier.tolist() == [[2], [0], [0]]
     assert table.weights(torch.full((3, 2), torch.nan)).tolist() == [[1, -3], [1, 0], [1, 0]]
+    state, table = table.state_dict(), ConditionedLagrangian(nodes=3, rate=0.5, penalty=0.25).table(limits, None, 1)[0]
+    table.load_state_dict(state)  # so does what was measured last
     table.update(second)
     assert table.multiplier.tolist() == [[2], [1], [3]]
     weights = table.weights(torch.full((3, 2), torch.nan)).double()
@@ -119,7 +122,7 @@ def test_prices_move_where_something_was_measured(bound, tensor) -> None:
 
 def test_every_sample_is_weighed_by_the_limit_it_was_made_for() -> None:
     # Weights of the nodes (1, 0) and (1, 3): an episode at u has (1, 3 u), scaled to (1, 3 u) / (1 + 3 u).
-    config = LearnerConfig(rollout_steps=8, environments=6, minibatches=4, hidden=(8,))
+    config = LearnerConfig(rollout_steps=32, environments=6, minibatches=4, hidden=(8,))
     env, draw = make("deep-sea-treasure-v0", 12, seed=1), torch.Generator().manual_seed(1)
     learner = conditioned_learner(env, (TIME,), ConditionedLagrangian(nodes=2), config, draw, policies=2)
     data = learner.source.collect(learner.model, learner.population.theta, learner.population.observations, draw)
@@ -128,7 +131,9 @@ def test_every_sample_is_weighed_by_the_limit_it_was_made_for() -> None:
     weighted = (batch.advantages[..., 0] + price * batch.advantages[..., 1]) / (1 + price)
     expected = (weighted - weighted.mean(1, keepdim=True)) / weighted.std(1, keepdim=True)
     torch.testing.assert_close(batch.advantage, expected, atol=1e-5, rtol=1e-5)
-    assert data.context.shape == (8, 2, 6, 2) and len(data.context[0, 0].unique(dim=0)) == 6
+    changed = (data.context[1:] != data.context[:-1]).any(-1)
+    assert (changed == data.ended[:-1]).all() and changed.sum() > 5  # a limit belongs to an episode
+    assert data.context.shape == (32, 2, 6, 2) and len(data.context[0, 0].unique(dim=0)) == 6
     assert batch.inputs.shape[-1] == 2 * 12 + 2  # row and column one-hot, and what is seen of the limit
 
 
