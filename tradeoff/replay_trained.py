@@ -87,7 +87,7 @@ def refuse_preferences(folder: Path, weights: Sequence[float] | None, minimum: S
 
 def refuse_limits(folder: Path, limit: Sequence[str]) -> None:
     """Raise BadInput where limits are given to a front."""
-    if limit:
+    if limit and (folder / "front.pt").is_file():
         raise BadInput(f"{folder} holds a front, whose policies do not see limits: leave --limit out")
 
 

@@ -20,7 +20,8 @@ from tradeoff.cli import main
 
 TRAIN = [
     *("conditioned-lagrangian", "--env", "deep-sea-treasure-v0", "--limit", "time>=-20..-4", "--weights", "1", "0"),
-    *("--steps", "20000", "--sweep", "3", "--final-episodes", "10", "--gamma", "1", "--quiet"),
+    *("--steps", "20000", "--sweep", "3", "--final-episodes", "10"),
+    *("--gamma", "1", "--rate", "0.05", "--penalty", "0.5", "--quiet"),
 ]
 
 
@@ -94,6 +95,7 @@ def test_the_front_is_written_and_told(run: Path) -> None:
     assert [float(row["limit time"]) for row in rows] == [-20, -12, -4]
     assert [float(row["exact_value"]) for row in rows] == pytest.approx([23.7, 18.725, 9.85])
     assert [float(row["value"]) for row in rows] == pytest.approx(trained.returns[0, :, 0].reshape(3, 10).mean(1))
+    assert float(rows[0]["time"]) + 2 < float(rows[2]["time"])  # each block was played at its own limit
     assert (run / "front.png").read_bytes()[:4] == b"\x89PNG" and len((run / "front.png").read_bytes()) > 10_000
     gap = [abs(float(row["value"]) - float(row["exact_value"])) for row in rows]
     kept = sum(float(row["violation time"]) <= 0 for row in rows)
