@@ -12,6 +12,7 @@ import torch
 
 from envs.errors import TradeoffError, UnknownName
 from envs.finite import FiniteModel
+from envs.gymnasium_costs import Costs, split_costs
 from envs.protocol import VectorEnv
 
 Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_episode_steps=..., **options)
@@ -19,8 +20,10 @@ Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_e
 BATCHED = (
     "deep_sea_treasure", "resource_gathering", "breakable_bottles", "four_room", "fruit_tree", "fishwood", "queues",
     "minecart", "water_reservoir", "mountain_car", "classic_control", "mujoco_bodies", "velocity", "navigation",
+    "constrained", "constrained_queues", "constrained_rooms", "constrained_tabular",
 )  # fmt: skip
-"""Modules of this package that hold a dictionary ENVIRONMENTS, and perhaps one of exact models, MODELS."""
+"""Modules of this package with dictionaries by id: ENVIRONMENTS, and perhaps exact models, MODELS or NORMAL_FORMS, and
+those that step the original, ADAPTED."""
 
 BACKENDS = ("torch", "mujoco-threads", "gymnasium-sync", "gymnasium-async")
 
@@ -32,7 +35,7 @@ class Listed(NamedTuple):
 
     id: str
     backend: str  # what `make` would use
-    exact: bool  # whether `finite_model` knows it
+    exact: bool  # whether `finite_model` or `normal_form` knows it
 
 
 def _collected(name: str) -> dict[str, Any]:
@@ -51,18 +54,21 @@ def register_gymnasium(
     id: str,
     factory: Callable[[], Any],
     objectives: Sequence[str] = (),
-    costs: Sequence[str] | None = None,
+    costs: Costs | None = None,
     limits: Sequence[float] = (),
 ) -> None:
     """Make any gymnasium environment known under an id; `factory` builds one copy.
 
-    objectives: names of the reward's channels. costs: keys of the step's info that hold costs; None looks for "cost".
-    limits: of the costs, per episode. `make` takes the option `workers`, a number of processes.
+    objectives: names of the reward's columns. costs: keys of the step's info, parts of the reward or functions of a
+    step (see `envs.gymnasium_costs.find_costs`); None looks for "cost" in the info. limits: of the costs, per episode.
+    `make` takes the option `workers`, a number of processes, and these three in place of what is given here.
     """
     from envs.gymnasium_adapter import GymnasiumEnv
 
+    given = {"objectives": objectives, "costs": costs, "limits": limits}
+
     def constructor(num_envs: int, **options: Any) -> VectorEnv:
-        return GymnasiumEnv(factory, num_envs, id=id, objectives=objectives, costs=costs, limits=limits, **options)
+        return GymnasiumEnv(factory, num_envs, id=id, **{**given, **options})
 
     register(id, constructor)
 
@@ -80,12 +86,13 @@ def make(
     """N copies of an environment that step at once.
 
     Args:
-        id: a gymnasium or mo-gymnasium id, or one that was registered here.
+        id: a gymnasium or mo-gymnasium id, one that was registered here, or `package.module:name` of an id or a class;
+            `id?cost=-energy&cost=...` names costs as `costs` does.
         max_episode_steps: cut episodes after so many steps instead of the usual number.
         backend: None picks the fastest faithful one (tensors, then MuJoCo threads, then gymnasium itself) and
             `spec.backend` says which; "gymnasium-sync" or "gymnasium-async" insist on the original.
         options: for the environment's constructor, or for `gymnasium.make`; the originals also take `workers`,
-            `objectives`, `costs` and `limits` (see envs.gymnasium_adapter).
+            `objectives`, `costs` and `limits` (see envs.gymnasium_adapter); to name costs insists on them.
 
     Raises: UnknownName with near matches; MissingExtra when a package is not installed; TradeoffError for a backend
     that the environment does not have.
@@ -93,10 +100,17 @@ def make(
     if backend is not None and backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)
     common: dict[str, Any] = {"device": device, "seed": seed, "max_episode_steps": max_episode_steps}
+    if "?" in id:
+        plain, costs = split_costs(id)
+        env = make(plain, num_envs, backend=backend, **common, **{**options, "costs": costs})
+        env.spec = replace(env.spec, id=id)
+        return env
     if id in _own:
         return _checked(_own[id](num_envs, **common, **options), backend)
     fastest = _collected("ENVIRONMENTS").get(id)
-    if fastest is None or (backend is not None and backend.startswith("gymnasium")):
+    original = backend is not None and backend.startswith("gymnasium") and id not in _collected("ADAPTED")
+    original = original or "costs" in options
+    if fastest is None or original:
         return _checked(_original(id, num_envs, fastest, backend, **common, **options), backend)
     return _checked(fastest(num_envs, **common, **options), backend)
 
@@ -113,10 +127,14 @@ def _original(id: str, num_envs: int, twin: Constructor | None, backend: str | N
     from envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
 
     ids = gymnasium_ids()
+    if twin is not None and id not in ids:
+        raise TradeoffError(f"{id} has no original to step or to take other costs from: leave backend and costs out")
     if id not in ids and ":" not in id:  # "module:id" imports a module first
         raise UnknownName("environment", id, {*ids, *_own, *_collected("ENVIRONMENTS")}, "`tradeoff envs` lists them")
     if backend == "gymnasium-async":
         options.setdefault("workers", min(os.cpu_count() or 1, num_envs))
+    if twin is not None and "costs" in options:
+        options.setdefault("objectives", twin(1).spec.objectives)
     env = GymnasiumEnv(id, num_envs, **options)
     if twin is not None and not options.get("objectives"):
         known = twin(1).spec
@@ -136,14 +154,27 @@ def finite_model(id: str, **options: Any) -> FiniteModel:
     return model
 
 
+def normal_form(id: str, horizon: int | None) -> FiniteModel | None:
+    """A one-step problem with the same expected undiscounted sums: its actions are whole episodes of the environment.
+
+    For environments without chance whose tables of moves are too large. None where nothing of the kind is known.
+    """
+    build = _collected("NORMAL_FORMS").get(id)
+    if build is None or horizon is None:
+        return None
+    found: FiniteModel = build(horizon)
+    return found
+
+
 def list_environments() -> list[Listed]:
     """Every id that `make` knows: ours, and mo-gymnasium's through the adapter."""
     from envs.gymnasium_adapter import gymnasium_ids
 
-    ours, models = _collected("ENVIRONMENTS"), _collected("MODELS")
+    ours, models = _collected("ENVIRONMENTS"), {**_collected("MODELS"), **_collected("NORMAL_FORMS")}
     physical = ("mujoco_bodies", "velocity", "navigation")
     bodies = {id for name in physical for id in import_module(f"envs.{name}").ENVIRONMENTS}
     backends = {id: "mujoco-threads" if id in bodies else "torch" for id in ours}
+    backends |= dict.fromkeys(_collected("ADAPTED"), "gymnasium-sync")
     others = {id: "gymnasium-sync" for id in gymnasium_ids(mo_only=True) if id not in ours}
     own = dict.fromkeys(_own, "registered")
     return [Listed(id, backend, id in models) for id, backend in sorted({**others, **backends, **own}.items())]

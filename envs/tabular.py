@@ -98,6 +98,7 @@ def make_tabular(
     objectives: Sequence[str] | None = None,
     costs: Sequence[str] | None = None,
     limits: Sequence[float] = (),
+    ceilings: Sequence[float] = (),
     discount: float = 0.99,
     reference_point: Sequence[float] | None = None,
     **options: Any,
@@ -114,7 +115,7 @@ def make_tabular(
         id=id, observation_space=spaces.MultiDiscrete([states]), action_space=spaces.Discrete(actions),
         objectives=tuple(objectives or (f"objective_{i}" for i in range(m))),
         costs=tuple(costs or (f"cost_{i}" for i in range(model.cost.shape[-1]))), limits=tuple(limits),
-        horizon=model.horizon, discount=discount,
+        ceilings=tuple(ceilings), horizon=model.horizon, discount=discount,
         reference_point=None if reference_point is None else tuple(reference_point),
     )  # fmt: skip
     return FiniteEnv(spec, tabular_tables(model), num_envs, **options)

@@ -9,7 +9,9 @@ import numpy as np
 
 from envs import finite_model
 from envs.errors import UnknownName
+from envs.finite import FiniteModel
 from envs.protocol import EnvSpec
+from envs.registry import normal_form
 from evaluation import ConstrainedOptimum, FiniteProblem, InfeasibleLimits, constrained_optimum, finite_problem
 from evaluation.constrained import Limit
 from evaluation.finite import NoConvergence
@@ -56,12 +58,18 @@ def beside(best: ConstrainedOptimum, value: Sequence[float], given: Sequence[Con
 def _problem(spec: EnvSpec, discount: float) -> FiniteProblem | None:
     if spec.backend != "torch":  # the original may differ from our tables
         return None
-    try:
-        model = finite_model(spec.id)
-    except UnknownName:
+    model = _model(spec, discount)
+    if model is None:
         return None
     paid = np.concatenate([model.reward, model.cost], -1)
     return finite_problem(model.transition, paid, start=model.start, discount=discount, terminal=model.terminal)
+
+
+def _model(spec: EnvSpec, discount: float) -> FiniteModel | None:
+    try:
+        return finite_model(spec.id)
+    except UnknownName:
+        return normal_form(spec.id, spec.horizon) if discount == 1 else None
 
 
 def _same_units(c: Constraint, discount: float) -> bool:
