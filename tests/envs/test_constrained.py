@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,3 +179,13 @@ def test_only_exact_ones_are_listed_as_such() -> None:
     assert {*SEA, "safe-resource-gathering-v0", "safe-four-room-v0"} <= exact and "safe-minecart-v0" not in exact
     with pytest.raises(UnknownName):
         finite_model("safe-four-room-v0")
+
+
+def test_the_page_on_environments_with_limits_runs_as_written(capsys) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "constrained_environments.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for block in blocks:
+        exec(block, {})
+    assert len(blocks) == 2 and capsys.readouterr().out == "0.388788 [0.801989]\n"
+    assert all(f"`{entry.id}`" in page for entry in list_environments() if "safe-" in entry.id[:5]
+               and not any(x in entry.id for x in ("mirrored", "continuous")))  # fmt: skip
