@@ -58,7 +58,8 @@ def _build(id: str, horizon: int | None, options: dict[str, Any]) -> Any:
         module = find_module(home, id) if home else gym
         if home and callable(getattr(module, name, None)):
             return getattr(module, name)(**options)
-        maker = getattr(module, "make", gym.make)  # a package's own knows the wrappers that its steps need
+        own = getattr(module, "make", gym.make)  # a package's own knows the wrappers that its steps need
+        maker = own if own.__module__.split(".")[0] == home.split(".")[0] else gym.make
         return maker(name, disable_env_checker=True, **limit, **options)
     except (ImportError, gym.error.Error) as error:
         missing = getattr(error, "name", None) or next((m for m in EXTRAS if m.lower() in str(error).lower()), None)
@@ -132,7 +133,8 @@ class GymnasiumEnv:
             if options:
                 raise TypeError(f"options {', '.join(options)}: a function that builds the environment takes none")
             return env
-        importlib.import_module("mo_gymnasium")  # registers its environments
+        if ":" not in env:
+            importlib.import_module("mo_gymnasium")  # registers its environments
         return lambda: _build(env, max_episode_steps, options)
 
     def _start(self, count: int, *arguments: Any) -> None:

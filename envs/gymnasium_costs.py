@@ -78,6 +78,20 @@ def numbers(given: Any, count: int | None, name: str) -> Array:
     return array
 
 
+def join_costs(id: str, costs: Sequence[str]) -> str:
+    """The id that `make` reads as that environment with these costs: `id?cost=...&cost=...`."""
+    return f"{id}?{'&'.join(f'cost={cost}' for cost in costs)}" if costs else id
+
+
+def split_costs(id: str) -> tuple[str, tuple[str, ...]]:
+    """The environment and the costs of what `join_costs` made. Raises: TradeoffError for other things after "?"."""
+    plain, _, said = id.partition("?")
+    parts = said.split("&")
+    if not all(part.startswith("cost=") and len(part) > 5 for part in parts):
+        raise TradeoffError(f"environment {id!r}: expected cost=... after '?', and & between several")
+    return plain, tuple(part.removeprefix("cost=") for part in parts)
+
+
 def find_costs(env: str, given: Costs | None, step: Transition, objectives: Sequence[str]) -> tuple[Cost, ...]:
     """Costs as they were given, looked up in a first step.
 

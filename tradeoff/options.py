@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,7 @@ class Train(Generic[C]):
     """Train, score on fresh seeds, and leave everything in a run folder."""
 
     out: Path | None = None  # folder of the run, new or empty; None: runs/METHOD-ENV-SEED
+    cost: tuple[str, ...] = ()  # of a gymnasium env: [name=][-]SOURCE, a key of its info, an objective, or reward[1]
     threads: int = 1  # of torch; small networks run fastest on one
     quiet: bool = False  # print nothing but errors
     method: C
@@ -148,6 +149,7 @@ def training(words: Sequence[str]) -> Train[Any]:
     """
     from engine.run import RunConfig
     from envs.errors import UnknownName
+    from envs.gymnasium_costs import join_costs
     from tradeoff.registry import METHODS, recommended
 
     if not words or words[0] in ("-h", "--help"):
@@ -156,13 +158,15 @@ def training(words: Sequence[str]) -> Train[Any]:
         print(f"usage: tradeoff train METHOD [OPTIONS]\nmethods: {', '.join(METHODS)}")
         print("`tradeoff train METHOD --env ENV --help` lists the options with their defaults for that environment")
         raise SystemExit(0)
-    name, rest = words[0], gathered(words[1:], "--limit")
+    name, rest = words[0], gathered(gathered(words[1:], "--limit"), "--cost")
     if name not in METHODS:
         raise UnknownName("method", name, METHODS)
     default: Any = Train(method=recommended(name, wanted_env(rest) or RunConfig.env))
     kind: Any = METHODS[name]
-    options: Train[Any] = parse(Train[kind], rest, f"train {name}", default)
-    return options
+    cut = rest.index("--cost") if "--cost" in rest else len(rest)
+    costs = tuple(rest[cut + 1 :])  # read here: the parser takes a minus for an option
+    options: Train[Any] = parse(Train[kind], rest[:cut], f"train {name}", default)
+    return replace(options, cost=costs, method=replace(options.method, env=join_costs(options.method.env, costs)))
 
 
 def gathered(words: Sequence[str], option: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -61,7 +62,7 @@ def resume(out: Path | str, *, quiet: bool = False) -> Result:
 
 def default_folder(config: RunConfig) -> Path:
     """Where a run lies unless told otherwise."""
-    return Path("runs") / f"{config.name}-{config.env.replace('/', '-')}-{config.seed}"
+    return Path("runs") / f"{config.name}-{re.sub(r'[^a-zA-Z0-9_.=-]+', '-', config.env)}-{config.seed}"
 
 
 def prepare(settings: Settings) -> Run:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs import NumericalTrouble, TradeoffError, gymnasium_adapter
+from envs import NumericalTrouble, TradeoffError, gymnasium_adapter, make, register_gymnasium, registry
 from envs.gymnasium_adapter import GymnasiumEnv
 
 
@@ -233,3 +233,26 @@ def test_an_environment_is_found_by_module_and_name():
     ):
         with pytest.raises(TradeoffError, match=complaint):
             GymnasiumEnv(id, 1)
+
+
+def test_costs_are_named_by_make_or_in_an_id():
+    """The batched mountain car has these objectives; to name costs steps the original, by either spelling."""
+    one = make("mo-mountaincar-v0", 2, seed=1, costs=("-reverse", "-forward"))
+    other = make("mo-mountaincar-v0?cost=-reverse&cost=-forward", 2, seed=1)
+    assert one.spec.id == "mo-mountaincar-v0" and other.spec.id == "mo-mountaincar-v0?cost=-reverse&cost=-forward"
+    assert one.spec.costs == other.spec.costs == ("reverse", "forward") and one.spec.backend == "gymnasium-sync"
+    plain = make("mo-mountaincar-v0", 2, seed=1, backend="gymnasium-sync")
+    for action in ([0, 2], [1, 0], [2, 2]):
+        steps = [env.step(torch.tensor(action)) for env in (one, other, plain)]
+        assert torch.equal(steps[0].cost, -steps[2].reward[:, 1:]) and torch.equal(steps[1].cost, steps[0].cost)
+        assert steps[0].reward.tolist() == [[-1], [-1]]
+
+
+def test_costs_of_a_registered_environment_may_be_others():
+    register_gymnasium("tap-v0", Tap, objectives=("up", "low"), costs=("leak",), limits=(3,))
+    try:
+        assert make("tap-v0").spec.costs == ("leak",) and make("tap-v0").spec.limits == (3,)
+        env = make("tap-v0?cost=-low", limits=(5,))
+        assert env.step(torch.tensor([2])).cost.tolist() == [[4]] and env.spec.limits == (5,)
+    finally:
+        registry._own.pop("tap-v0")
