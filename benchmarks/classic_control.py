@@ -55,7 +55,7 @@ def curve(env: str, entry: Entry, rate: float, budget: int, seed: int) -> dict[s
     torch.set_num_threads(1)
     config = recommended(
         entry.method, env, policies=RUNS, steps=budget * RUNS, seed=seed, hidden=(32,), learning_rate=rate,
-        evaluate_every=10, episodes=5, final_episodes=20, **entry.settings,
+        evaluate_every=2, episodes=5, final_episodes=20, **entry.settings,
     )  # fmt: skip
     try:
         found = config.run()

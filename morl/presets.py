@@ -29,7 +29,10 @@ CART = LearnerConfig(
 BODY = LearnerConfig(gamma=0.99, anneal=True)
 """Continuous control."""
 
-SWIMMER = replace(BODY, gamma=0.999)
+WALKER = replace(BODY, spread=0.4)
+"""Bodies under a limit on speed: with full noise at first, a leap too fast is mostly chance, and nothing is learnt."""
+
+SWIMMER = replace(WALKER, gamma=0.999)
 """A swimmer sees what a stroke brings only after it: with gamma .99 it stands almost still."""
 
 QUEUES = LearnerConfig(
@@ -45,6 +48,8 @@ SEA: dict[str, Any] = {
 policies x 16 copies, one of six did. One episode says all about a deterministic policy in a deterministic sea.
 """
 
+WALKERS = ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Humanoid")
+
 PRESETS: dict[str, dict[str, Any]] = {
     "deep-sea-treasure-v0": SEA,
     "deep-sea-treasure-concave-v0": SEA,
@@ -58,8 +63,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "minecart-v0": {"learner": CART, "policies": 15},
     "minecart-deterministic-v0": {"learner": CART, "policies": 15},
-    "SafetySwimmerVelocity-v0": {"learner": SWIMMER},
-    "SafetySwimmerVelocity-v1": {"learner": SWIMMER},
+    **{f"Safety{b}Velocity-v{v}": {"learner": WALKER} for b in WALKERS for v in (0, 1)},
+    **{f"SafetySwimmerVelocity-v{v}": {"learner": SWIMMER} for v in (0, 1)},
 }  # fmt: skip
 """What differs from a method's own defaults; fields that a method does not have are passed over."""
 

@@ -10,7 +10,7 @@ from envs import make
 from safe.presets import gains_for
 from safe.solvers import CRPO, P3O, AugmentedLagrangian, FOCOPSolver, PIDLagrangian, PlainLagrangian, ReLOAD
 
-CHEETAH = make("SafetyHalfCheetahVelocity-v1").spec  # 1000 steps: fifty times the 20 that the gains are meant for
+CHEETAH = make("mo-halfcheetah-v5").spec  # 1000 steps: fifty times the 20 that the gains are meant for
 
 
 def test_gains_are_per_violation_of_an_episode() -> None:
@@ -30,3 +30,12 @@ def test_what_is_no_gain_stays() -> None:
     short, endless = replace(CHEETAH, horizon=20), replace(CHEETAH, horizon=None)
     assert gains_for(ReLOAD(), short) == gains_for(ReLOAD(), endless) == ReLOAD()
     assert gains_for(ReLOAD(bound=2.0), CHEETAH).bound == 2.0, "a lower ceiling than ours stands"
+
+
+def test_bodies_under_a_limit_on_speed_start_at_a_price() -> None:
+    walk = make("SafetyHopperVelocity-v1").spec
+    assert gains_for(PlainLagrangian(), walk) == PlainLagrangian(rate=0.001, start=1.0, bound=4.0)
+    assert gains_for(PlainLagrangian(start=0.5, bound=2.0), walk) == PlainLagrangian(rate=0.001, start=0.5, bound=2.0)
+    assert gains_for(CRPO(), walk) == CRPO()
+    found = gains_for(PIDLagrangian(), walk).rule
+    assert (found.kp, found.start, found.bound) == pytest.approx((0.01, 1.0, 4.0))

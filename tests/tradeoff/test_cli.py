@@ -116,7 +116,8 @@ def test_a_warning_is_one_line_and_gymnasiums_are_silent(capsys: pytest.CaptureF
 def test_envs_lists_objectives_reference_and_known_front(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["envs", "treasure", "--json"]) == 0
     rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
-    assert len(rows) == 3
+    kinds = ("", "-concave", "-mirrored")
+    assert {*rows} == {f"{safe}deep-sea-treasure{kind}-v0" for safe in ("", "safe-") for kind in kinds}
     row = rows["deep-sea-treasure-v0"]
     assert row["objectives"] == ["treasure", "time"] and row["reference_point"] == [0.0, -25.0]
     assert (row["known_front"], row["discount"], row["backend"]) == ("exact", 0.99, "torch")
