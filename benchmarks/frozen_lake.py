@@ -31,7 +31,7 @@ from evaluation import FiniteProblem, finite_problem
 from evaluation.exact import best_policy, policy_returns
 
 FIGURE = ROOT / "docs" / "figures" / "frozen_lake.png"
-DISCOUNT, HORIZON, RUNS = 0.99, 200, 8
+DISCOUNT, HORIZON, RUNS = 0.99, 200, 4
 BATCHES = (16, 64, 256, 1024)
 EPOCHS, RATE, RADIUS = 60, 1000.0, 0.1
 HEAD_START = 50.0  # logits per unit of value

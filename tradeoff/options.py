@@ -88,7 +88,7 @@ class Plot:
 class Benchmark:
     """Compare methods on a suite of tasks with limits. Runs that are finished are not trained again."""
 
-    suite: Positional[str]  # safe-velocity, safe-navigation or safe-small
+    suite: Positional[str]  # safe-velocity, safe-navigation, safe-small or safe-tabular
     methods: tuple[str, ...] = ("reload", "lagrangian")  # names of methods that keep limits
     seeds: tuple[int, ...] = (0, 1, 2)  # one run each
     envs: tuple[str, ...] = ()  # tasks of the suite; none: all of them
