@@ -10,8 +10,8 @@ from envs.protocol import EnvSpec
 REFERENCE = 20  # steps of an episode for which the solvers' own gains are right
 GAINS = ("rate", "penalty", "kp", "ki", "kd")
 CEILING = 10.0  # of prices, where episodes are long: rewards and costs of a step are mostly of one size
-WALK = {"HalfCheetah": {"start": 1.0, "bound": 4.0}, "Ant": {"start": 1.0, "bound": 4.0}, "Hopper": {"start": 1.0}}
-"""First prices, and ceilings, of bodies for which a step too fast costs 1. From price 1 on a body paid 1 to 3 per step
+WALK = {"start": 1.0, "bound": 4.0}
+"""First price and ceiling of bodies for which a step too fast costs 1. From price 1 on a body paid 1 to 3 per step
 never learns to run first, and a ceiling near that pay leaves it no reason to lie down.
 """
 
@@ -24,8 +24,8 @@ def gains_for(solver: Any, spec: EnvSpec) -> Any:
     """
     if spec.horizon is None or spec.horizon <= REFERENCE:
         return solver
-    body = spec.id.removeprefix("Safety").partition("Velocity-v")[0]
-    return _scaled(solver, REFERENCE / spec.horizon, {"bound": CEILING} | WALK.get(body, {}))
+    walks = spec.id.startswith(("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"))
+    return _scaled(solver, REFERENCE / spec.horizon, WALK if walks else {"bound": CEILING})
 
 
 def _scaled(settings: Any, share: float, prices: dict[str, float]) -> Any:

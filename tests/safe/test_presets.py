@@ -36,9 +36,7 @@ def test_bodies_under_a_limit_on_speed_start_at_a_price() -> None:
     walk = make("SafetyAntVelocity-v1").spec
     assert gains_for(PlainLagrangian(), walk) == PlainLagrangian(rate=0.001, start=1.0, bound=4.0)
     assert gains_for(PlainLagrangian(start=0.5, bound=2.0), walk) == PlainLagrangian(rate=0.001, start=0.5, bound=2.0)
-    assert gains_for(PlainLagrangian(), make("SafetyHopperVelocity-v1").spec) == PlainLagrangian(
-        rate=0.001, start=1.0, bound=10.0
-    )
+    assert gains_for(PlainLagrangian(), make("SafetyWalker2dVelocity-v1").spec) == PlainLagrangian(rate=0.001, bound=10)
     assert gains_for(CRPO(), walk) == CRPO()
     found = gains_for(PIDLagrangian(), walk).rule
     assert (found.kp, found.start, found.bound) == pytest.approx((0.01, 1.0, 4.0))
