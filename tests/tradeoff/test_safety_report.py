@@ -145,7 +145,8 @@ def test_questions_that_have_no_answer(words: list[object], says: str, run: Path
 
 
 def test_folders_that_hold_no_policies_with_limits(run: Path, finished: Path, tmp_path: Path, refuses: Refuses) -> None:
-    assert "`tradeoff train` makes one" in refuses("safety", tmp_path)
+    (tmp_path / "empty").mkdir()  # one folder deeper: other tests' runs may lie beside tmp_path itself
+    assert "`tradeoff train` makes one" in refuses("safety", tmp_path / "empty")
     assert f"runs there: {run}" in refuses("safety", run.parent / "absent")
     assert "holds a front" in refuses("safety", finished)
     (tmp_path / "begun").mkdir()
