@@ -149,6 +149,7 @@ class SACLagrangian:
     name: ClassVar[str] = "sac-lagrangian"
     by_critics: ClassVar[bool] = False
     rate: Gain = 1e-4  # of dual ascent, per iteration [price / violation]
+    start: Gain = 0.0  # first multiplier
     bound: float = 1e3  # ceiling of the multipliers
 
     def critics(self, shape: dict[str, Any]) -> Critics:
@@ -157,7 +158,7 @@ class SACLagrangian:
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        return parts.learner(parts.lagrangian(PID(ki=self.rate, bound=self.bound)))
+        return parts.learner(parts.lagrangian(PID(ki=self.rate, start=self.start, bound=self.bound)))
 
 
 @dataclass(frozen=True, kw_only=True)

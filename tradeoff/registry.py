@@ -38,7 +38,11 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
     if method in morl.proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
-    if method in safe.soft_methods.METHODS or method in morl.estimator_methods.METHODS:
+    if method in safe.soft_methods.METHODS:
+        solver = safe.soft_methods.METHODS[method](env=env).solver
+        fitted = solver if solver.by_critics else gains_for(solver, spec_of(env))  # critics discount, episodes do not
+        return METHODS[method](**{"env": env, "solver": fitted, **changes})
+    if method in morl.estimator_methods.METHODS:
         return METHODS[method](**{"env": env, **changes})
     if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
         return METHODS[method](**{"env": env, **changes})

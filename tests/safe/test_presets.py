@@ -8,7 +8,9 @@ import pytest
 
 from envs import make
 from safe.presets import gains_for
+from safe.soft_solvers import CAL, SACPID, SACLagrangian
 from safe.solvers import CRPO, P3O, AugmentedLagrangian, FOCOPSolver, PIDLagrangian, PlainLagrangian, ReLOAD
+from tradeoff.registry import recommended
 
 CHEETAH = make("mo-halfcheetah-v5").spec  # 1000 steps: fifty times the 20 that the gains are meant for
 
@@ -40,3 +42,13 @@ def test_bodies_under_a_limit_on_speed_start_at_a_price() -> None:
     assert gains_for(CRPO(), walk) == CRPO()
     found = gains_for(PIDLagrangian(), walk).rule
     assert (found.kp, found.start, found.bound) == pytest.approx((0.01, 1.0, 4.0))
+
+
+def test_of_the_solvers_that_learn_from_replay_those_that_read_episodes_are_scaled() -> None:
+    """Fifty times 20 steps make 1000; critics at gamma .99 look ahead 100 steps, however long the episode."""
+    cheetah = "SafetyHalfCheetahVelocity-v1"
+    found = recommended("sac-lagrangian", cheetah).solver  # type: ignore[attr-defined]
+    assert found == SACLagrangian(rate=1e-4 * (20 / 1000), start=1.0, bound=4.0)
+    controller = recommended("sac-pid", cheetah).solver  # type: ignore[attr-defined]
+    assert controller == SACPID(kp=0.01 * 0.02, ki=1e-4 * 0.02, kd=0.01 * 0.02, bound=4.0)
+    assert recommended("cal", cheetah).solver == CAL()  # type: ignore[attr-defined]
