@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -63,6 +64,8 @@ class SoftConfig:
         for name in ("updates", "learning_rate", "temperature"):
             if not getattr(self, name) > 0:  # a NaN is refused too
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not isfinite(self.entropy):
+            raise ValueError(f"entropy must be finite, got {self.entropy}")
         if not self.temperature_rate >= 0:
             raise ValueError(f"temperature_rate must not be negative, got {self.temperature_rate}")
         for name in ("gamma", "polyak"):

@@ -118,7 +118,7 @@ def test_bfloat16_layers_are_close_and_values_are_not_rounded():
 @pytest.mark.parametrize(
     ("field", "value"),
     [("batch", 0), ("updates", 0.0), ("gamma", 1.5), ("polyak", -0.1), ("temperature", float("nan")), ("hidden", ()),
-     ("temperature_rate", -1.0), ("capacity", 8)],
+     ("temperature_rate", -1.0), ("capacity", 8), ("entropy", float("nan")), ("entropy", float("inf"))],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(field: str, value: object):
     with pytest.raises(ValueError, match=field):
