@@ -57,6 +57,10 @@ class RunConfig:
         """A fresh run."""
         raise NotImplementedError
 
+    def shown(self, env: VectorEnv) -> VectorEnv:
+        """The environment as policies see it."""
+        return env
+
     def run(self, out: Path | str | None = None, *, progress: bool = False, log: Log | None = None) -> Any:
         """Train, and return the result: a front, or trained policies.
 
@@ -102,7 +106,8 @@ class Run(ABC):
     def make_env(self, num_envs: int, seed: int) -> VectorEnv:
         """Environments of this run's kind."""
         config = self.config
-        return make(config.env, num_envs, device=config.device, seed=seed, max_episode_steps=config.horizon)
+        env = make(config.env, num_envs, device=config.device, seed=seed, max_episode_steps=config.horizon)
+        return config.shown(env)
 
     def draw_seed(self) -> int:
         """A fresh seed from the run's own generator."""

@@ -49,7 +49,7 @@ class Budget:
         """Shape an environment.
 
         Args:
-            limits: one per cost, all positive; none: the environment's own.
+            limits: one per cost, all positive, infinite for what is free; none: the environment's own.
             discount: gamma of the budget, the one of the limits.
             unsafe_reward: paid per objective in place of the reward below budget zero ("saute", "simmer").
             first_share: of the limits that "simmer" starts with.
@@ -59,7 +59,7 @@ class Budget:
         given = tuple(limits) or env.spec.limits
         if mode not in get_args(Mode):
             raise TradeoffError(f"mode is {mode!r}; expected one of {', '.join(get_args(Mode))}")
-        if len(given) != len(env.spec.costs) or not given or not all(0 < x < np.inf for x in given):
+        if len(given) != len(env.spec.costs) or not given or not all(x > 0 for x in given):
             raise TradeoffError(f"limits are {given}; expected a positive number for each of {env.spec.costs}")
         if mode == "terminate" and not hasattr(env, "restart"):
             raise TradeoffError(f"{env.spec.id} cannot break off single episodes; use the mode 'saute' instead")

@@ -9,6 +9,7 @@ import morl.estimator_methods
 import morl.gradient_methods
 import morl.proximal_utility
 import morl.utility_methods
+import safe.budget_methods
 import safe.conditioned_methods
 import safe.methods
 import safe.novelty_methods
@@ -25,6 +26,7 @@ METHODS: dict[str, type[RunConfig]] = {
     **safe.novelty_methods.METHODS,
     **safe.soft_methods.METHODS,
     **safe.conditioned_methods.METHODS,
+    **safe.budget_methods.METHODS,
 }  # fmt: skip
 
 

@@ -104,10 +104,11 @@ def replay(
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
     trained = Trained.load(folder)
     discount = trained.indicators["discount"] if discount is None else discount
-    horizon = read_settings(folder).config.horizon if (folder / FILE).is_file() else None
+    config = read_settings(folder).config if (folder / FILE).is_file() else None
 
     def make_env(num_envs: int, first: int) -> VectorEnv:
-        return make(trained.env, num_envs, seed=first, max_episode_steps=horizon)
+        env = make(trained.env, num_envs, seed=first, max_episode_steps=config.horizon if config else None)
+        return config.shown(env) if config else env
 
     chosen, context = _chosen(trained, limit)
     scores = {

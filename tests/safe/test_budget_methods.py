@@ -1,0 +1,127 @@
+"""Saute, Simmer and early termination on shifts of ten steps: work pays 2 and wears by 1, rest pays 1/2.
+
+With a limit of 2.5 an episode has room for two steps of work: 4 + 8 / 2 = 8. On average, 2.5 of work would pay 8.75 (a
+linear program says so), but then some episodes break the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine import checkpoint
+from engine.learner import LearnerConfig
+from engine.run import Interrupted, complete
+from envs import finite_arrays, make_tabular, register
+from evaluation import constrained_optimum, finite_problem
+from safe.budget_methods import METHODS, Simmer
+from safe.constraints import BadLimit
+from tradeoff.cli import main
+from tradeoff.replay_trained import replay
+
+STEPS, LIMIT, BEST = 10, "2.5", 8.0
+MODEL = finite_arrays(np.ones((1, 2, 1)), [[[0.5], [2.0]]], cost=[[[0.0, 0.0], [1.0, 0.25]]], horizon=STEPS)
+LEARNER = LearnerConfig(
+    rollout_steps=20,
+    environments=32,
+    epochs=4,
+    minibatches=4,
+    learning_rate=0.005,
+    hidden=(16,),
+    gamma=0.9,
+    entropy=0.05,
+    anneal=True,
+)
+SHORT: dict[str, Any] = {
+    "env": "shifts", "limit": (f"wear={LIMIT}",), "policies": 2, "steps": 250_000, "evaluate_every": 50,
+    "final_episodes": 100, "seed": 1, "learner": LEARNER,
+}  # fmt: skip
+
+
+def shifts(num_envs: int, **options: Any) -> Any:
+    return make_tabular(MODEL, num_envs, id="shifts", costs=("wear", "noise"), limits=(2.5, 9.0), **options)
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    register("shifts", shifts)
+
+
+def test_on_average_more_would_be_allowed() -> None:
+    paid = np.concatenate([MODEL.reward, MODEL.cost], -1)
+    problem = finite_problem(MODEL.transition, paid, start=MODEL.start, discount=1.0)
+    found = constrained_optimum(problem, [1, 0, 0], [(1, 2.5, "<=")], horizon=STEPS)
+    assert found.value == pytest.approx(8.75)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_limit_is_kept_in_every_episode_and_nearly_used_up(name: str) -> None:
+    room = {"first_share": 0.5} if name == "simmer" else {}  # for one step of work at first
+    found = METHODS[name](**SHORT, **room).run()
+    assert found.deterministic_returns[..., 1].max() == 2.0, "a third step of work would break the limit"
+    assert found.deterministic_returns[..., 0].mean() == pytest.approx(BEST, abs=0.02)
+    assert max(found.indicators["episodes_over_the_limit"][0]) <= 0.05
+    assert min(found.indicators["value"]) > 0.97 * BEST
+    assert found.indicators["real_environment_steps"]["training"] >= 200_000
+
+
+def test_budgets_are_shown_for_the_limits_that_were_given() -> None:
+    env: Any = METHODS["saute"](**SHORT).start().make_env(4, 0)
+    env.reset(0)
+    left = env.step(torch.ones(4, dtype=torch.long)).observation[:, -2:]
+    assert left.tolist() == [[pytest.approx(1 - 1 / 2.5), 1.0]] * 4, "noise has no limit here"
+    both = replace(METHODS["saute"](**SHORT), limit=(), margin=0.2).start().make_env(4, 0)
+    both.reset(0)
+    left = both.step(torch.ones(4, dtype=torch.long)).observation[:, -2:]
+    assert left[0].tolist() == pytest.approx([1 - 1 / 2.0, 1 - 0.25 / 7.2]), "the environment's own, less the reserve"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"limit": ("wear>=2",)}, "is no budget"),
+        ({"limit": ("objective_0<=2",)}, "shifts has the costs wear, noise"),
+        ({"scale": "average"}, "is no budget"),
+        ({"limit": ("wear=0",)}, "leaves nothing to spend"),
+    ],
+)
+def test_limits_that_are_no_budgets_are_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadLimit, match=says):
+        METHODS["saute"](**{**SHORT, **changes}).start()
+
+
+@pytest.mark.parametrize("changes", [{"widened": 0.0}, {"widened": 1.5}, {"first_share": 0.0}])
+def test_shares_must_be_shares(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must lie in \(0, 1\]"):
+        Simmer(**{**SHORT, **changes})
+
+
+def test_a_budget_widens_and_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """The share grows from .2 to 1 over the first half of the run; the third iteration begins after two of 1,280."""
+    config = Simmer(**{**SHORT, "steps": 12_800, "evaluate_every": 3})
+    turns = iter(range(1, 10**6))
+    run: Any = config.start()
+    with pytest.raises(Interrupted):
+        complete(run, tmp_path, stop=lambda: next(turns) == 3)
+    assert run.learner.source.env.share == pytest.approx(0.2 + 0.8 * 2 * 1280 / 6400)
+    again: Any = config.start()
+    again.load_state_dict(checkpoint.load_newest(tmp_path))
+    one, other = config.run(), complete(again, tmp_path)
+    assert again.learner.source.env.share == 1.0
+    assert one.indicators == other.indicators and one.history == other.history
+    assert (one.population.theta == other.population.theta).all()
+
+
+def test_a_finished_run_is_played_with_its_budget(tmp_path: Path) -> None:
+    words = ["--env", "shifts", "--limit", "wear=2.5", "--steps", "3000", "--final-episodes", "50", "--quiet"]
+    assert main(["train", "saute", *words, "--out", str(tmp_path / "run")]) == 0
+    found = replay(tmp_path / "run", episodes=20, seed=3)
+    work = found.scores["sampled"].returns[0, :, 1]
+    paid = found.scores["sampled"].returns[0, :, 0]
+    assert torch.allclose(paid, 2 * work + (STEPS - work) / 2), "all that the environment pays, broken limit or not"
+    assert found.trained.population.theta.shape[0] == 1
