@@ -6,11 +6,11 @@ Settings that were measured on classic control are in docs/methods/estimators.md
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from engine import compositions
 from morl.utility_aims import Box, UtilityName
-from morl.utility_methods import Maker, Names, UtilityConfig
+from morl.utility_methods import Maker, Names, Step, UtilityConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class EstimatorConfig(UtilityConfig):
     settings: ClassVar[Names] = ("batch",)
 
     utility: UtilityName = "linear"  # f, of the expected discounted returns
-    step: Literal["adam", "own"] = "own"  # Adam along the estimate, or the method's own rule
+    step: Step = "own"  # Adam along the estimate, the method's own rule, or a natural gradient
     anneal: bool = False  # let the learning rate fall to zero linearly over the run
     batch: int = 10  # B: episodes per step
 

@@ -11,12 +11,14 @@ from engine.compositions import Composition
 from engine.episodes import Baseline
 from engine.episodic import episodic_learner
 from engine.loop import Loop
+from engine.natural import natural
 from engine.training import Training
-from engine.updates import Adam
+from engine.updates import SGD, Adam
 from morl.utility_aims import Box, UtilityAim
 
 Maker = Callable[..., Composition]
 Names = tuple[str, ...]
+Step = Literal["adam", "own", "natural"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class UtilityConfig(UtilityAim):
 
     learning_rate: float = 1e-2  # of the policy
     anneal: bool = True  # let the learning rate fall to zero linearly over the run
-    step: Literal["adam", "own"] = "adam"  # Adam along the estimate, or the method's own rule
+    step: Step = "adam"  # Adam along the estimate, the method's own rule, or a natural gradient
     baseline: Baseline = "mean"  # subtracted from what follows a step
     centre: bool = True  # subtract the other trajectories' pay at every step from weighted sums
     hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
@@ -53,11 +55,14 @@ class UtilityConfig(UtilityAim):
         """See TrainingConfig.build."""
         m = len(run.spec.objectives)
         parts = self.composition(self.box(m, len(run.spec.costs)))
+        further: dict[str, Any] = {}
         if self.step == "adam":
             parts = parts._replace(update=Adam(self.learning_rate))
+        elif self.step == "natural":
+            parts, further = parts._replace(update=SGD(self.learning_rate)), {"precondition": natural(divergence=0.5)}
         return episodic_learner(
             run.make_env, self.scalarizer(m), parts, run.generator,
-            policies=self.policies, hidden=self.hidden, discount=run.discount,
+            policies=self.policies, hidden=self.hidden, discount=run.discount, **further,
         )  # fmt: skip
 
     def rate(self, share: float) -> float:
@@ -129,7 +134,7 @@ class MONormalisedIGT(UtilityConfig):
     make: ClassVar[Maker] = compositions.n_pg_igt
     settings: ClassVar[Names] = ("batch", "eta")
 
-    step: Literal["adam", "own"] = "own"  # Adam along the estimate, or the method's own rule
+    step: Step = "own"  # Adam along the estimate, the method's own rule, or a natural gradient
     batch: int = 12  # episodes per step
     eta: float = 1.0  # weight of the first estimates
 
