@@ -1,32 +1,22 @@
 """Second derivatives of log-probabilities along a direction, for whole batches, with the passes written out.
 
 For a stack of tanh networks a product with a Hessian is a forward pass of derivatives and a backward pass of them
-(Pearlmutter 1994), about three times the price of a gradient where automatic differentiation takes ten. Only the head's
-own second derivatives, which are cheap, are left to autograd.
+(Pearlmutter 1994), less than three times the price of a gradient where automatic differentiation takes ten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from engine.actor_critic import ACTOR, ActorCritic
 from engine.episodes import Episodes, flat, unfold
+from engine.heads import Pull
 from engine.networks import Layers
 
 tanh_backward = torch.ops.aten.tanh_backward  # (g, y) -> g (1 - y^2)
-
-
-class Top(NamedTuple):
-    """What happens at the networks' outputs: gradients of sum(coefficient * log pi), and their derivatives."""
-
-    slope: Tensor  # [P, n] derivative of log pi along the direction
-    out: Tensor  # [P, n, outputs]
-    d_out: Tensor  # [P, n, outputs] derivative of `out` along the direction
-    d_extra: Tensor  # [P, E]
 
 
 @torch.no_grad()
@@ -34,8 +24,7 @@ def slopes(model: ActorCritic, theta: Tensor, direction: Tensor, episodes: Episo
     """<score, direction> of every step [T, P, B], zero after the end; direction [P, 2, D]."""
     layers, along = model.actor(theta), model.actor(direction)
     tape = model.network.forward(layers, episodes.inputs)
-    top = _top(model, layers, along, tape, _moved(layers, along, tape), episodes, torch.zeros_like(episodes.log_prob))
-    return _alive(top.slope, episodes)
+    return _alive(_bend(model, layers, along, tape, _moved(layers, along, tape), episodes)[0], episodes)
 
 
 @torch.no_grad()
@@ -53,16 +42,18 @@ def curvature(
     """
     layers, along = model.actor(theta), model.actor(direction)
     tape = model.network.forward(layers, episodes.inputs)
-    moved = _moved(layers, along, tape)
-    top = _top(model, layers, along, tape, moved, episodes, coefficient)
+    moved, width, by = _moved(layers, along, tape), model.head.outputs, flat(coefficient)
+    slope, second = _bend(model, layers, along, tape, moved, episodes)
+    _, first = model.head.linearise(tape[-1][..., :width], layers.extra.unsqueeze(1), episodes.action)
+    out, d_out = torch.zeros_like(tape[-1]), torch.zeros_like(tape[-1])
+    out[..., :width], _ = first(by)
+    d_out[..., :width], d_extra = second(by)
     if beside is not None:
-        width = model.head.outputs
-        head = tape[-1][..., :width], layers.extra.unsqueeze(1)
-        added = model.head.linearise(*head, episodes.action)[1](flat(beside(_alive(top.slope, episodes))))
-        top.d_out[..., :width] += added[0]
-        top = top._replace(d_extra=top.d_extra + added[1])
+        added = first(flat(beside(_alive(slope, episodes))))
+        d_out[..., :width] += added[0]
+        d_extra = d_extra + added[1]
     product = torch.zeros_like(theta)
-    product[:, ACTOR] = _backward(model, layers, along, tape, moved, top)
+    product[:, ACTOR] = _backward(model, layers, along, tape, moved, (out, d_out, d_extra))
     return product
 
 
@@ -81,37 +72,31 @@ def _moved(layers: Layers, along: Layers, tape: list[Tensor]) -> list[Tensor]:
     return moved
 
 
-def _top(
+def _bend(
+    model: ActorCritic, layers: Layers, along: Layers, tape: list[Tensor], moved: list[Tensor], episodes: Episodes
+) -> tuple[Tensor, Pull]:
+    """Derivatives along the direction of log pi [P, n] and of its gradient: see Head.bend."""
+    head, width = model.head, model.head.outputs
+    at = tape[-1][..., :width], layers.extra.unsqueeze(1)
+    return head.bend(*at, episodes.action, moved[-1][..., :width], along.extra.unsqueeze(1))
+
+
+def _backward(
     model: ActorCritic,
     layers: Layers,
     along: Layers,
     tape: list[Tensor],
     moved: list[Tensor],
-    episodes: Episodes,
-    coefficient: Tensor,
-) -> Top:
-    """Second derivatives of the head: the gradient is linear in the coefficients, so one double pass gives all."""
-    width = model.head.outputs
-    with torch.enable_grad():
-        by = flat(coefficient).requires_grad_()
-        at = tape[-1][..., :width].detach().requires_grad_(), layers.extra.unsqueeze(1).detach().requires_grad_()
-        total = (by * model.head.log_prob(*at, episodes.action)).sum()
-        first = torch.autograd.grad(total, at, create_graph=True, materialize_grads=True)
-        change = (first[0] * moved[-1][..., :width]).sum() + (first[1] * along.extra.unsqueeze(1)).sum()
-        slope, *second = torch.autograd.grad(change, (by, *at), materialize_grads=True)
-    out, d_out = torch.zeros_like(tape[-1]), torch.zeros_like(tape[-1])
-    out[..., :width], d_out[..., :width] = first[0].detach(), second[0]
-    return Top(slope, out, d_out, second[1].squeeze(1))
-
-
-def _backward(
-    model: ActorCritic, layers: Layers, along: Layers, tape: list[Tensor], moved: list[Tensor], top: Top
+    top: tuple[Tensor, Tensor, Tensor],
 ) -> Tensor:
-    """Derivative along the direction of the networks' backward pass [P, D]."""
-    found = top.out.new_empty(len(top.out), model.network.parameters)
+    """Derivative along the direction of the networks' backward pass [P, D].
+
+    top: gradient at the outputs [P, n, outputs], its derivative, and that of the gradient at the extras [P, E].
+    """
+    out, d_out, d_extra = top
+    found = out.new_empty(len(out), model.network.parameters)
     into = model.network.layers(found)
-    into.extra.copy_(top.d_extra)
-    out, d_out = top.out, top.d_out
+    into.extra.copy_(d_extra)
     for i in reversed(range(len(layers.weights))):
         torch.bmm(tape[i].mT, d_out, out=into.weights[i])
         torch.sum(d_out, 1, keepdim=True, out=into.biases[i])

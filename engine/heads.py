@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import log, pi
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -55,6 +55,10 @@ class Head(Protocol):
 
     def linearise(self, out: Tensor, extra: Tensor, action: Tensor) -> tuple[Tensor, Pull]:
         """`log_prob`, and its vector-Jacobian product, which shares the work."""
+        ...
+
+    def bend(self, out: Tensor, extra: Tensor, action: Tensor, d_out: Tensor, d_extra: Tensor) -> tuple[Tensor, Pull]:
+        """Slope [P, B] of `log_prob` along d_out [P, B, outputs] and d_extra [P, 1, extras], and that of its Pull."""
         ...
 
     def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
@@ -125,6 +129,17 @@ class Categorical:
 
         return log_p.gather(-1, index).sum(-1), pull
 
+    def bend(self, out: Tensor, extra: Tensor, action: Tensor, d_out: Tensor, d_extra: Tensor) -> tuple[Tensor, Pull]:
+        """See Head.bend. A log-probability moves by d - p.d, with the probabilities p of its own choice."""
+        p = self._log_softmax(out).exp_()
+        means = [x.sum(-1, keepdim=True).expand_as(x) for x in (p * d_out).split(self.choices, -1)]
+        moved = d_out - (means[0] if len(means) == 1 else torch.cat(means, -1))
+
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            return p * moved * -slope.unsqueeze(-1), out.new_zeros(out.shape[0], 0)
+
+        return moved.gather(-1, self._index(action)).sum(-1), pull
+
     def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
         """See Head.entropy."""
         log_p = self._log_softmax(out)
@@ -193,6 +208,17 @@ class Gaussian:
 
         return density, pull
 
+    def bend(self, out: Tensor, extra: Tensor, action: Tensor, d_out: Tensor, d_extra: Tensor) -> tuple[Tensor, Pull]:
+        """See Head.bend."""
+        inverse = (-extra).exp()
+        bent = bend_normal((action - out) * inverse, inverse, d_out, d_extra)
+
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            slope = slope.unsqueeze(-1)
+            return bent.mean * slope, (bent.spread * slope).sum(1)
+
+        return bent.along.sum(-1), pull
+
     def entropy(self, out: Tensor, extra: Tensor) -> Tensor:
         """Of u, before squashing (the squashed entropy has no closed form)."""
         return (extra + 0.5 * (LOG_2PI + 1)).sum(-1).expand(out.shape[:-1])
@@ -214,6 +240,24 @@ class Gaussian:
         low, high = torch.tensor(self.low), torch.tensor(self.high)
         finite = torch.isfinite(high - low)
         return low, high, torch.where(finite, (low + high) / 2, 0.0), torch.where(finite, (high - low) / 2, 1.0)
+
+
+class Bent(NamedTuple):
+    """Derivatives of a normal's log-density and of its score, all along one direction and of one shape."""
+
+    along: Tensor
+    mean: Tensor
+    spread: Tensor  # of the log standard deviation
+
+
+def bend_normal(z: Tensor, inverse: Tensor, d_mean: Tensor, d_spread: Tensor) -> Bent:
+    """Score: z / std for the mean, z^2 - 1 for the log std; z moves by d_z = -(d_mean / std + z d_spread).
+
+    inverse: 1 / std.
+    """
+    d_z = torch.addcmul(d_mean * -inverse, z, d_spread, value=-1.0)
+    along = z * inverse * d_mean + (z.square() - 1) * d_spread
+    return Bent(along, (d_z - z * d_spread) * inverse, 2 * z * d_z)
 
 
 def make_head(space: spaces.Space, squash: bool = False) -> Head:

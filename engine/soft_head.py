@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from engine.heads import LOG_2PI, Gaussian, Pull
+from engine.heads import LOG_2PI, Gaussian, Pull, bend_normal
 from envs.errors import TradeoffError
 
 NARROWEST, WIDEST = -20.0, 2.0  # log standard deviations beyond are cut; Haarnoja et al. 2018
@@ -84,6 +84,18 @@ class StateGaussian:
             return score * slope.unsqueeze(-1), out.new_zeros(out.shape[0], 0)
 
         return self.plain.log_prob(mean, spread, action), pull
+
+    def bend(self, out: Tensor, extra: Tensor, action: Tensor, d_out: Tensor, d_extra: Tensor) -> tuple[Tensor, Pull]:
+        """See Head.bend."""
+        mean, spread = self.split(out)
+        inverse, free, (d_mean, d_spread) = (-spread).exp(), self._free(out), d_out.chunk(2, -1)
+        bent = bend_normal((action - mean) * inverse, inverse, d_mean, d_spread * free)
+        second = torch.cat([bent.mean, bent.spread * free], -1)
+
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            return second * slope.unsqueeze(-1), out.new_zeros(out.shape[0], 0)
+
+        return bent.along.sum(-1), pull
 
     def draw(self, out: Tensor, noise: Tensor) -> Drawn:
         """Squashed actions from noise [P, n, a], their density, and the derivative of both along fixed noise.

@@ -11,6 +11,7 @@ from engine.curvature import curvature, slopes
 from engine.episodes import Episodes
 from engine.features import Features
 from engine.heads import Categorical, Gaussian
+from engine.soft_head import StateGaussian
 from engine.trajectories import fold
 
 HEADS = {
@@ -18,6 +19,7 @@ HEADS = {
     "two choices": Categorical((2, 3), flat=False),
     "gaussian": Gaussian((-1.0, -2.0), (1.0, 2.0)),
     "squashed": Gaussian((-1.0, -2.0), (1.0, 2.0), squash=True),
+    "spread by state": StateGaussian((-1.0, -2.0), (1.0, 2.0)),
 }
 
 
