@@ -7,6 +7,8 @@ ground does and can be put anywhere. So one model serves all environments and al
 
 from __future__ import annotations
 
+from math import sqrt
+
 from envs.navigation.tasks import Agent, Kind, Task
 
 
@@ -16,9 +18,7 @@ def model_text(agent: Agent, task: Task) -> str:
     fixed = "".join(_fixed(i, kind) for i, kind in things if kind.matter == "fixed")
     free = "".join(_free(i, kind) for i, kind in things if kind.matter in ("free", "driven"))
     leaders = "".join(_leader(i, kind) for i, kind in things if kind.matter == "driven")
-    welds = "".join(
-        f'<weld body1="leader{i}" body2="thing{i}" solref=".02 1.5"/>' for i, k in things if k.matter == "driven"
-    )
+    welds = "".join(_weld(i, kind) for i, kind in things if kind.matter == "driven")
     return f"""<mujoco>
       <compiler angle="radian"/>
       <option timestep="{agent.timestep}"/>
@@ -59,3 +59,10 @@ def _free(i: int, kind: Kind) -> str:
 def _leader(i: int, kind: Kind) -> str:
     # No geom of its own is needed: it is an end of a weld.
     return f'<body name="leader{i}" mocap="true" pos="0 0 {kind.height}"/>'
+
+
+def _weld(i: int, kind: Kind) -> str:
+    # MuJoCo before 3.0, the original's, gave the turns of a weld the weight of its moves. For a cube the two are a
+    # factor 1.5 / size^2 apart, and torquescale, squared, puts it back: else gremlins that are hit turn aside.
+    scale = sqrt(1.5) / kind.size
+    return f'<weld body1="leader{i}" body2="thing{i}" solref=".02 1.5" torquescale="{scale}"/>'

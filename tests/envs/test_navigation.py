@@ -10,7 +10,7 @@ import torch
 
 from envs import TradeoffError, make
 from envs.navigation import ENVIRONMENTS
-from envs.navigation.layout import Spot, draw_goal, draw_layout, legacy_generator, spots
+from envs.navigation.layout import Spot, _least, draw_goal, draw_layout, legacy_generator, spots
 from envs.navigation.lidar import egocentric, lidar
 from envs.navigation.paid import inside, moved, outside, speed_along_circle, wrong
 from envs.navigation.tasks import POINT, tasks
@@ -138,6 +138,21 @@ def test_gremlins_follow_their_leaders_above_the_ground_as_the_originals():
     np.testing.assert_allclose(env.places[0, env.loose] - home, [[0.329, -0.1161, 0.1996]] * 4, atol=1e-4)
 
 
+@pytest.mark.parametrize("axis", [3, 5])
+def test_a_gremlin_gives_way_to_a_torque_as_the_originals(axis):
+    # Safety-Gymnasium's own after 50 steps under 1e-3 Nm, about x or about the vertical: 0.0225018 rad. By hand: the
+    # softness of a weld is (1 - d) / d of an inverse mass of 125,000 / kg with d = 0.95, its stiffness
+    # d / (d * 0.02 * 1.5)^2, and half an angle counts: 4 * 6579 / 1170 rad / Nm. Without torquescale it turns by
+    # 1.63 about the vertical in MuJoCo 3.
+    env = make("SafetyPointButton1-v0", seed=SEED)
+    data, thing = env.sim.data[0], env.sim.model.body(f"thing{env.task.rows('gremlins').start}").id
+    before = data.xquat[thing].copy()
+    for _ in range(50):
+        data.xfrc_applied[thing, axis] = 1e-3
+        env.step(torch.zeros(1, 2))
+    assert 2 * np.arccos(before @ data.xquat[thing]) == pytest.approx(0.022501797, rel=1e-5)
+
+
 @pytest.mark.parametrize("id", ["SafetyPointGoal1-v0", "SafetyPointPush0-v0"])
 def test_a_new_goal_is_not_paid_for_moving(id):
     # Put on the goal (its box is, in the push task), the step pays 1 and some centimetres; the next one only what
@@ -170,10 +185,11 @@ def test_costs_and_speed_by_hand():
     np.testing.assert_allclose(speed, [0.1 / 4.5], rtol=1e-12)
 
 
-def test_layouts_keep_their_distances_and_take_numbers_one_by_one():
+@pytest.mark.parametrize("task", ["Button0", "Button2", "Goal2", "Push2", "Circle2"])
+def test_layouts_keep_their_distances_and_take_numbers_one_by_one(task):
     # A search without drawing ahead, as a second oracle, leaves its generator at the same number.
-    wanted = spots(tasks(POINT)["Button0"])
-    for seed in range(5):
+    wanted = spots(tasks(POINT)[task])
+    for seed in range(3):
         ahead, plain = legacy_generator(seed), np.random.RandomState(seed)
         found = draw_layout(wanted, ahead)
         assert found == one_by_one(wanted, plain)
@@ -182,6 +198,12 @@ def test_layouts_keep_their_distances_and_take_numbers_one_by_one():
                 for i, (a, p) in enumerate(zip(found, wanted, strict=True))
                 for b, q in list(zip(found, wanted, strict=True))[:i]]  # fmt: skip
         assert min(gaps) >= 0
+
+
+def test_squares_decide_as_distances_do():
+    for keepout in (0.0, 0.305 + 0.18, 0.8, 0.4 + 0.2, 2.0, 1 / 3):
+        least = _least(keepout)
+        assert np.sqrt(least) >= keepout and (least == 0 or np.sqrt(np.nextafter(least, 0)) < keepout)
 
 
 def one_by_one(wanted, numbers):
