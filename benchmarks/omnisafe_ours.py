@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.turns import serve
 from engine import LearnerConfig
-from engine.soft import Precision, SoftConfig
+from engine.soft_config import Precision, SoftConfig
 from envs import make
 from safe.constraints import default_constraints
 from safe.soft_solvers import SACLagrangian, soft_learner

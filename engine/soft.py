@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -24,71 +23,26 @@ from engine.population import Population
 from engine.replay import Replay
 from engine.rollout import EpisodeReturns, Source
 from engine.scalarizers import Scalarizer
+from engine.soft_config import SoftConfig
 from engine.soft_critics import Critics
-from engine.soft_head import StateGaussian
+from engine.soft_head import SoftHead
 from engine.trajectories import Trajectories
 from engine.updates import Adam
 
 CHUNK = 32  # updates whose samples are drawn and prepared at once
 EPS = 1e-8  # of Adam
 ROLLOUT = "rollout"
-Precision = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoftConfig:
-    """Soft actor-critic; the defaults suit continuous control."""
-
-    rollout_steps: int = 16  # steps per environment and iteration
-    environments: int = 4  # environments per policy
-    updates: float = 1.0  # of the critics, per step and policy
-    actor_every: int = 1  # updates of the critics per update of the actor
-    batch: int = 256  # samples per update
-    warmup: int = 5000  # steps per policy before the first update
-    capacity: int = 1_000_000  # steps per policy that the replay remembers
-    learning_rate: float = 3e-4  # of actors and critics
-    gamma: float = 0.99  # discount of the critics
-    polyak: float = 0.005  # share of the critics that enters the target networks at every update
-    members: int = 2  # critics per policy
-    temperature: float = 1.0  # first price of a nat of entropy [reward / nat]
-    temperature_rate: float = 3e-4  # learning rate of its logarithm; 0 keeps it
-    entropy: float = -1.0  # entropy aimed at [nats per action number]
-    hidden: tuple[int, ...] = (256, 256)  # units per hidden layer
-    normalise: bool = True  # normalise observations (those that are numbers) by their running moments
-    precision: Precision = "float32"  # of the hidden layers; parameters, values and sums are float32 always
-
-    def __post_init__(self) -> None:
-        for name in ("rollout_steps", "environments", "actor_every", "batch", "warmup", "capacity", "members"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("updates", "learning_rate", "temperature"):
-            if not getattr(self, name) > 0:  # a NaN is refused too
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not isfinite(self.entropy):
-            raise ValueError(f"entropy must be finite, got {self.entropy}")
-        if not self.temperature_rate >= 0:
-            raise ValueError(f"temperature_rate must not be negative, got {self.temperature_rate}")
-        for name in ("gamma", "polyak"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
-        if max(self.rollout_steps * self.environments, self.warmup) > self.capacity:
-            raise ValueError(
-                f"capacity {self.capacity} holds neither less than warmup {self.warmup} nor than an iteration's "
-                f"{self.rollout_steps} steps x {self.environments} environments"
-            )
 
 
 class Sample(NamedTuple):
     """What one update needs, in the units of the networks."""
 
     inputs: Tensor  # [P, n, i]
-    pairs: Tensor  # [P, n, i + a] inputs and actions
+    pairs: Tensor  # [P, n, i + a] inputs and kept actions
     next_inputs: Tensor  # [P, n, i]
     paid: Tensor  # [P, n, c] in units of the scale
     go_on: Tensor  # [P, n] discount, 0 where the task ended
-    noise: Tensor  # [2, P, n, a] of the successors' actions, and of the actor's own
+    noise: Tensor  # [2, P, n, a or 0] of the successors' actions, and of the actor's own
 
 
 @dataclass
@@ -143,10 +97,10 @@ class SoftLearner(Loop):
         self.foreseen = torch.full((policies, model.channels), torch.nan, device=device)
 
     @property
-    def head(self) -> StateGaussian:
+    def head(self) -> SoftHead:
         """The distribution of the actors."""
         head = self.model.head
-        assert isinstance(head, StateGaussian)
+        assert isinstance(head, SoftHead)
         return head
 
     @property
@@ -163,7 +117,7 @@ class SoftLearner(Loop):
     def _sample(self) -> dict[str, Trajectories]:
         people = self.population
         data = self.source.collect(self.model, people.theta, people.observations, self.generator)
-        self.replay.add(data, data.action.tanh())
+        self.replay.add(data, self.head.kept(data.action))
         return {ROLLOUT: data}
 
     def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
@@ -203,7 +157,7 @@ class SoftLearner(Loop):
         )
         paid = c.paid(steps.channels, self.scale)
         go_on = config.gamma * (1 - steps.terminated)
-        noise = self.head.noise((2, count, len(paid), config.batch), self.generator)
+        noise = self.head.draw_noise((2, count, len(paid), config.batch), self.generator)
         rows = (inputs, torch.cat([inputs, steps.action], -1), following, paid, go_on)
         parts = [x.unflatten(1, (count, -1)).movedim(1, 0).unbind(0) for x in rows]
         yield from map(Sample._make, zip(*parts, noise.movedim(1, 0).unbind(0), strict=True))
@@ -219,7 +173,7 @@ class SoftLearner(Loop):
     def _criticise(self, sample: Sample, rate: float) -> None:
         critics = self.critics
         drawn = self.head.draw(self._outputs(sample.next_inputs)[-1], sample.noise[0])
-        future = critics.forward(self.late, torch.cat([sample.next_inputs, drawn.action], -1)).values
+        future = critics.future(self.late, sample.next_inputs, drawn.action)
         target = critics.target(sample.paid, sample.go_on, future, drawn.log_prob / critics.actions)
         seen = critics.forward(self.theta, sample.pairs)
         if self.foresight is not None:
@@ -243,18 +197,17 @@ class SoftLearner(Loop):
         critics, n = self.critics, self.config.batch
         tape = self._outputs(sample.inputs)
         drawn = self.head.draw(tape[-1], sample.noise[1])
-        seen = critics.forward(self.theta, torch.cat([sample.inputs, drawn.action], -1))
-        value, pull = critics.read(seen.values)
+        value, pull = critics.judge(self.theta, sample.inputs, drawn.action)
         heat = self.temperature
         slope = (torch.cat([heat.squeeze(-1), weights], 1) * self.scale[:, : critics.columns]).unsqueeze(1)
         objective = (value * slope).sum(-1) - heat.squeeze(-1) * drawn.log_prob
-        pulled = critics.pull_actions(seen, pull((slope / n).expand(value.shape)))
+        pulled = pull((slope / n).expand(value.shape))
         self._climb(tape, drawn.pull(pulled, (-heat.squeeze(-1) / n).expand(drawn.log_prob.shape)), rate)
         self._warm(drawn.log_prob, rate)
         return objective.mean(1)
 
     def _climb(self, tape: list[Tensor], d_out: Tensor, rate: float) -> None:
-        """Move the actors along the gradient of their outputs [P, n, 2 a]."""
+        """Move the actors along the gradient of their outputs [P, n, outputs]."""
         network = self.model.network
         d_out = torch.nn.functional.pad(d_out, (0, network.sizes[-1] - d_out.shape[-1]))
         gradient = network.backward(self._layers(), tape, d_out, d_out.new_zeros(len(d_out), 0))
@@ -262,7 +215,7 @@ class SoftLearner(Loop):
 
     def _warm(self, log_prob: Tensor, rate: float) -> None:
         """Raise the temperatures of those actors whose entropy is short of its aim."""
-        short = (log_prob.mean(1) + self.config.entropy * self.critics.actions).view(-1, 1, 1)
+        short = (log_prob.mean(1) + self.head.aim(self.config)).view(-1, 1, 1)
         self.rules["temperature"].step(self.log_temperature, short, self.moments["temperature"], rate)
 
     def _remember(self, data: dict[str, Trajectories]) -> None:
@@ -295,7 +248,7 @@ class SoftLearner(Loop):
 
 
 def soft_population(model: ActorCritic, policies: int, generator: Generator) -> Population:
-    """P actors without critics: theta [P, 1, D]. They begin by covering the box, tanh of a standard normal."""
+    """P actors without critics: theta [P, 1, D]. They begin with all actions: equal chances, tanh of normals."""
     theta = model.network.init(policies, generator, 0.01).unsqueeze(1).to(generator.device)
     moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
     return Population(theta, *moments)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import one_hot
 
 from engine.networks import Layers, StackedMLP
 
@@ -25,7 +26,8 @@ class Seen(NamedTuple):
 
     layers: Layers
     tape: list[Tensor]
-    values: Tensor  # [P, E, n, outputs]
+    values: Tensor  # [P, E, n, outputs], or [P, E, n, A, outputs] of all options of a choice
+    chosen: Tensor | None = None  # [P, 1, n, A, 1] one-hot, where values are those of one option each
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Critics:
     """
 
     inputs: int  # i, what networks see of observation and context
-    actions: int  # a
+    actions: int  # a numbers that are kept of an action
     objectives: int  # m
     costs: int  # k
     members: int = 2  # E
@@ -45,6 +47,7 @@ class Critics:
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "relu"
     half: bool = False  # hidden layers in bfloat16
+    options: int = 0  # A, where an action is a choice
 
     def __post_init__(self) -> None:
         if self.members < 1:
@@ -72,6 +75,8 @@ class Critics:
     @cached_property
     def network(self) -> StackedMLP:
         """The network of one critic."""
+        if self.options:
+            return StackedMLP((self.inputs, *self.hidden, self.options * self.outputs), 0, self.activation)
         return StackedMLP((self.inputs + self.actions, *self.hidden, self.outputs), 0, self.activation)
 
     def init(self, policies: int, generator: Generator) -> Tensor:
@@ -80,11 +85,51 @@ class Critics:
         return theta.unflatten(0, (policies, self.members)).to(generator.device)
 
     def forward(self, theta: Tensor, x: Tensor) -> Seen:
-        """Values of x [P, n, i + a], observations and squashed actions."""
+        """Values of x [P, n, i + a], observations and kept actions: squashed numbers, or the number of an option."""
+        if not self.options:
+            return self._answer(theta, x)
+        seen = self._answer(theta, x[..., :-1])
+        chosen = one_hot(x[..., -1].long(), self.options).to(x.dtype)[:, None, ..., None]
+        return seen._replace(values=(seen.values * chosen).sum(3), chosen=chosen)
+
+    def _answer(self, theta: Tensor, x: Tensor) -> Seen:
+        """All that the networks answer to what they see."""
         layers = self.network.layers(theta.flatten(0, 1), self.half)
         rows = x.unsqueeze(1).expand(-1, self.members, -1, -1).flatten(0, 1)
         tape = self.network.forward(layers, rows)
-        return Seen(layers, tape, tape[-1].unflatten(0, theta.shape[:2]))
+        values = tape[-1].unflatten(0, theta.shape[:2])
+        return Seen(layers, tape, values.unflatten(-1, (self.options, -1)) if self.options else values)
+
+    def each(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """Cautious value [P, n, A, c] of every option."""
+        return self.read(self._answer(theta, inputs).values)[0]
+
+    def judge(self, theta: Tensor, inputs: Tensor, action: Tensor) -> tuple[Tensor, Pull]:
+        """Cautious value [P, n, c] of drawn actions (see Drawn), and its vector-Jacobian product towards those.
+
+        A value of chances is the mean of the options' values: an exact sum instead of a sample.
+        """
+        if self.options:
+            each = self.each(theta, inputs)
+            return (each * action.unsqueeze(-1)).sum(2), lambda slope: (each * slope.unsqueeze(2)).sum(-1)
+        seen = self.forward(theta, torch.cat([inputs, action], -1))
+        value, pull = self.read(seen.values)
+        return value, lambda slope: self.pull_actions(seen, pull(slope))
+
+    def future(self, theta: Tensor, inputs: Tensor, action: Tensor) -> Tensor:
+        """Values [P, E, n, outputs] of drawn actions, every member's own."""
+        if self.options:
+            return self.average(self._answer(theta, inputs).values, action)
+        return self.forward(theta, torch.cat([inputs, action], -1)).values
+
+    def average(self, values: Tensor, chance: Tensor) -> Tensor:
+        """Mean [P, E, n, outputs] over options of values [P, E, n, A, outputs], by chances [P, n, A].
+
+        Of entropy and objectives each option's lesser value counts, as it would had that option been drawn.
+        """
+        gains, rest = values[..., : self.gains], values[..., self.gains :]
+        low = self._lesser(gains)[0].unsqueeze(1).expand_as(gains)
+        return (torch.cat([low, rest], -1) * chance[:, None, ..., None]).sum(3)
 
     def read(self, values: Tensor) -> tuple[Tensor, Pull]:
         """One cautious value [P, n, c] of the ensemble's [P, E, n, outputs], and the vector-Jacobian product."""
@@ -149,6 +194,8 @@ class Critics:
 
     def push(self, seen: Seen, slope: Tensor) -> Tensor:
         """Gradient [P, E, D] with respect to theta of sum(slope * values)."""
+        if seen.chosen is not None:
+            slope = (slope.unsqueeze(3) * seen.chosen).flatten(3)
         flat = slope.flatten(0, 1)
         return self.network.backward(seen.layers, seen.tape, flat, flat.new_zeros(len(flat), 0)).view(
             *slope.shape[:2], -1
@@ -162,7 +209,7 @@ class Critics:
     def rescale(self, theta: Tensor, ratio: Tensor) -> None:
         """Multiply the outputs of all members by ratio [P, outputs], in place."""
         layers = self.network.layers(theta.flatten(0, 1))
-        every = ratio.repeat_interleave(self.members, 0).unsqueeze(1)
+        every = ratio.repeat(1, max(self.options, 1)).repeat_interleave(self.members, 0).unsqueeze(1)
         layers.weights[-1].mul_(every)
         layers.biases[-1].mul_(every)
 

@@ -1,4 +1,4 @@
-"""Squashed normals whose spread depends on the state, and their derivative along the noise that made an action."""
+"""Distributions for learning from replay: squashed normals along the noise that made an action, and whole choices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from gymnasium import spaces
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from engine.heads import LOG_2PI, Gaussian, Pull, bend_normal
+from engine.heads import LOG_2PI, Categorical, Gaussian, Pull, bend_normal
+from engine.soft_config import SoftConfig
 from envs.errors import TradeoffError
 
 NARROWEST, WIDEST = -20.0, 2.0  # log standard deviations beyond are cut; Haarnoja et al. 2018
@@ -22,9 +23,9 @@ NARROWEST, WIDEST = -20.0, 2.0  # log standard deviations beyond are cut; Haarno
 class Drawn(NamedTuple):
     """Actions as functions of the outputs and of a fixed noise."""
 
-    action: Tensor  # [P, n, a] in (-1, 1)
-    log_prob: Tensor  # [P, n] density of the squashed action [nats]
-    pull: Callable[[Tensor, Tensor], Tensor]  # (d action [P, n, a], d log_prob [P, n]) -> d out [P, n, 2 a]
+    action: Tensor  # [P, n, a] in (-1, 1); for a choice the chances of all its options [P, n, A]
+    log_prob: Tensor  # [P, n] density of the squashed action, or its mean over the options [nats]
+    pull: Callable[[Tensor, Tensor], Tensor]  # (d action as above, d log_prob [P, n]) -> ascent in out [P, n, outputs]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,24 @@ class StateGaussian:
         return 2 * len(self.low)
 
     @property
+    def numbers(self) -> int:
+        """Numbers that are kept of an action."""
+        return len(self.low)
+
+    @property
+    def options(self) -> int:
+        """None: actions are numbers."""
+        return 0
+
+    def aim(self, config: SoftConfig) -> float:
+        """Entropy aimed at [nats]."""
+        return config.entropy * self.numbers
+
+    def kept(self, action: Tensor) -> Tensor:
+        """What critics see of an action [..., a]."""
+        return action.tanh()
+
+    @property
     def extras(self) -> int:
         """None."""
         return 0
@@ -60,6 +79,10 @@ class StateGaussian:
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Standard normal noise [*shape, a]."""
         return self.plain.noise(shape, generator)
+
+    def draw_noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """What `draw` needs [*shape, a]."""
+        return self.noise(shape, generator)
 
     def sample(self, out: Tensor, extra: Tensor, noise: Tensor) -> Tensor:
         """See Head.sample; not yet squashed."""
@@ -134,15 +157,70 @@ class StateGaussian:
         return self.plain.to_env(action)
 
 
-class NotABox(TradeoffError, TypeError):
-    """Actions that are no numbers, where a method from replay was asked for."""
+@dataclass(frozen=True)
+class SoftCategorical(Categorical):
+    """One choice among A options. What `draw` answers is not one of them but the chances of all, so nothing is sampled.
+
+    Sources: Christodoulou 2019, arXiv:1910.07207 (the sums); Chan et al. 2022, arXiv:2107.08285 (the actor's step).
+    """
+
+    @property
+    def numbers(self) -> int:
+        """See StateGaussian.numbers."""
+        return 1
+
+    @property
+    def options(self) -> int:
+        """A."""
+        return self.outputs
+
+    def aim(self, config: SoftConfig) -> float:
+        """See StateGaussian.aim."""
+        return config.choice_entropy * log(self.options)
+
+    def kept(self, action: Tensor) -> Tensor:
+        """See StateGaussian.kept: the option's number."""
+        return action
+
+    def draw_noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """None [*shape, 0]."""
+        return torch.empty(*shape, 0, device=generator.device)
+
+    def draw(self, out: Tensor, noise: Tensor) -> Drawn:
+        """Chances p, and sum p log p.
+
+        `pull` leads to the best chances, q = softmax(d_action / heat) with heat = -d_log_prob > 0, by heat (q - p): the
+        slope of -heat KL(q || p). That of the objective itself, p (slope - p . slope), is the same close to q; far from
+        it, it vanishes with p, and an option once given up would never come back.
+        """
+        log_p = out.log_softmax(-1)
+        p = log_p.exp()
+
+        def pull(d_action: Tensor, d_log_prob: Tensor) -> Tensor:
+            heat = -d_log_prob.unsqueeze(-1)
+            return heat * ((d_action / heat).softmax(-1) - p)
+
+        return Drawn(p, (p * log_p).sum(-1), pull)
 
 
-def make_soft_head(space: spaces.Space, env: str = "the environment") -> StateGaussian:
-    """The distribution for a Box of actions of an environment, by its id. Raises NotABox for any other space."""
+SoftHead = StateGaussian | SoftCategorical
+
+
+class UnfitActions(TradeoffError, TypeError):
+    """Actions that are neither numbers nor one choice, where a method from replay was asked for."""
+
+
+def make_soft_head(space: spaces.Space, env: str = "the environment") -> SoftHead:
+    """The distribution for the actions of an environment, by its id.
+
+    Raises: UnfitActions for a space that is neither Box nor Discrete.
+    """
+    if isinstance(space, spaces.Discrete):
+        return SoftCategorical((int(space.n),))
     if not isinstance(space, spaces.Box):
-        raise NotABox(
-            f"the actions of {env} are {space}; methods that learn from replay need a Box of numbers: take a method "
-            "that also chooses among options, such as lagrangian, pid-lagrangian, cpo or reload"
+        raise UnfitActions(
+            f"the actions of {env} are {space}; methods that learn from replay need a Box of numbers or one Discrete "
+            "choice: take a method that also makes several choices at once, such as lagrangian, pid-lagrangian, cpo or "
+            "reload"
         )
     return StateGaussian(*(tuple(float(x) for x in bound.ravel()) for bound in (space.low, space.high)))

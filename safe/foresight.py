@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.protocol import EnvSpec
-from safe.constraints import BadLimit, Constraint
+from safe.constraints import BadLimit, Constraint, Scale
 from safe.duals import Gain, State, check_gains, row
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of Adam
@@ -20,6 +20,16 @@ def mean_steps(discount: float, horizon: int | None) -> float:
     if discount == 1.0:
         return float("inf") if horizon is None else float(horizon)
     return (1 - (0.0 if horizon is None else discount**horizon)) / (1 - discount)
+
+
+def summed_steps(scale: Scale, discount: float, horizon: int | None) -> float:
+    """How many steps, weighed as their costs are, a measured value of a scale sums over in a whole episode."""
+    return {
+        "episodic": mean_steps(1.0, horizon),
+        "discounted": mean_steps(discount, horizon),
+        "per-step": mean_steps(discount, horizon) * (1 - discount),
+        "average": 1.0,
+    }[scale]
 
 
 def foreseen(given: Sequence[Constraint], spec: EnvSpec, *, discount: float, gamma: float) -> tuple[Constraint, ...]:
@@ -36,12 +46,7 @@ def foreseen(given: Sequence[Constraint], spec: EnvSpec, *, discount: float, gam
 
 
 def _foreseen(constraint: Constraint, spec: EnvSpec, discount: float, gamma: float) -> Constraint:
-    steps = {
-        "episodic": mean_steps(1.0, spec.horizon),
-        "discounted": mean_steps(discount, spec.horizon),
-        "per-step": mean_steps(discount, spec.horizon) * (1 - discount),
-        "average": 1.0,
-    }[constraint.scale]
+    steps = summed_steps(constraint.scale, discount, spec.horizon)
     if steps == float("inf"):
         raise BadLimit(
             f"{constraint.cost!r} is limited per episode, and no horizon ends one in {spec.id}; set a horizon, or use "
@@ -60,7 +65,7 @@ class LogAscent:
     price.
     """
 
-    rate: float = 0.012  # learning rate of the logarithm, per iteration
+    rate: Gain = 0.012  # learning rate of the logarithm, per iteration
     penalty: Gain = 10.0  # price of the latest violation, on top of the multiplier [price / violation]
     start: Gain = 0.6931  # first multiplier; above 0
     bound: float = 1e3  # ceiling of multiplier and price
@@ -80,7 +85,7 @@ class LogAscent:
         slope, steps = state["multiplier"] * violation, state["steps"] + 1
         m, v = state["m"].lerp(slope, 1 - BETA1), state["v"].lerp(slope.square(), 1 - BETA2)
         unit = (m / (1 - BETA1**steps)) / ((v / (1 - BETA2**steps)).sqrt() + EPS)
-        moved = state["multiplier"] * (self.rate * unit).exp()
+        moved = state["multiplier"] * (row(self.rate, violation.shape[1]) * unit).exp()
         return {"multiplier": moved.clamp(max=self.bound), "m": m, "v": v, "steps": steps}
 
     def price(self, state: State, violation: Tensor) -> Tensor:

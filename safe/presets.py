@@ -1,13 +1,16 @@
-"""Gains of dual rules that fit the length of an episode."""
+"""Settings that fit an environment: what its limits are sums of, and gains of dual rules for sums so long."""
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
+from math import inf
 from typing import Any
 
 from envs.protocol import EnvSpec
+from safe.constraints import Scale
+from safe.foresight import summed_steps
 
-REFERENCE = 20  # steps of an episode for which the solvers' own gains are right
+REFERENCE = 20  # steps that a measured value sums over where the solvers' own gains are right
 GAINS = ("rate", "penalty", "kp", "ki", "kd")
 CEILING = 10.0  # of prices, where episodes are long: rewards and costs of a step are mostly of one size
 WALK = {"start": 1.0, "bound": 4.0}
@@ -16,16 +19,26 @@ never learns to run first, and a ceiling near that pay leaves it no reason to li
 """
 
 
-def gains_for(solver: Any, spec: EnvSpec) -> Any:
-    """The solver with gains divided by how many times longer than REFERENCE an episode is.
+def limits_for(spec: EnvSpec) -> dict[str, Any]:
+    """The limits that an environment states, with their scale, where they are not sums per episode."""
+    if not spec.id.endswith("SpeedBudget-v0"):
+        return {}
+    limit = tuple(f"{cost}<={most}" for cost, most in zip(spec.costs, spec.limits, strict=True))
+    return {"limit": limit, "scale": "discounted", "discount": spec.discount}
 
-    A gain is a price per violation, and the violation of an episode grows with its length, while a price is paid per
-    step. Solvers without dual gains, and environments without a horizon, stay as they are.
+
+def gains_for(solver: Any, spec: EnvSpec, scale: Scale = "episodic", discount: float = 1.0) -> Any:
+    """The solver with gains divided by how many times more steps than REFERENCE a measured value sums over.
+
+    A gain is a price per violation, and violations grow with the steps that are summed: all of an episode, or the
+    1 / (1 - discount) that a discounted sum looks ahead; a price is paid per step. Solvers without dual gains, those
+    whose prices follow critics, which have a discount of their own, and sums without end stay as they are.
     """
-    if spec.horizon is None or spec.horizon <= REFERENCE:
+    steps = summed_steps(scale, discount, spec.horizon)
+    if getattr(solver, "by_critics", False) or not REFERENCE < steps < inf:
         return solver
     walks = spec.id.startswith(("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"))
-    return _scaled(solver, REFERENCE / spec.horizon, WALK if walks else {"bound": CEILING})
+    return _scaled(solver, REFERENCE / steps, WALK if walks else {"bound": CEILING})
 
 
 def _scaled(settings: Any, share: float, prices: dict[str, float]) -> Any:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 from engine.loop import Loop
-from engine.soft import SoftConfig
+from engine.soft_config import SoftConfig
 from engine.training import Training
 from safe.methods import ConstrainedConfig
-from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
+from safe.soft_solvers import CAL, SACPID, SACAugmented, SACLagrangian, SACReLOAD, soft_learner
 from safe.variational import CVPO
 from safe.worst_case import WCSAC
 
@@ -54,7 +54,7 @@ def _method(solver: Any, config: SoftConfig, every: int) -> type[SoftRunConfig]:
 METHODS: dict[str, type[SoftRunConfig]] = {
     solver.name: _method(solver, config, every)
     for solver, config, every in (
-        (SACLagrangian, SoftConfig(), 150), (SACPID, SoftConfig(), 150), (WCSAC, SoftConfig(), 150),
-        (CVPO, MANY_ACTIONS, 150), (CAL, HIGH_RATIO, 2400),
+        (SACLagrangian, SoftConfig(), 150), (SACPID, SoftConfig(), 150), (SACAugmented, SoftConfig(), 150),
+        (SACReLOAD, SoftConfig(), 150), (WCSAC, SoftConfig(), 150), (CVPO, MANY_ACTIONS, 150), (CAL, HIGH_RATIO, 2400),
     )
 }  # fmt: skip

@@ -14,14 +14,16 @@ from engine.features import make_features
 from engine.population import Population
 from engine.rollout import Rollout
 from engine.scalarizers import Scalarizer, weighing
-from engine.soft import SoftConfig, SoftLearner, soft_population
+from engine.soft import SoftLearner, soft_population
+from engine.soft_config import SoftConfig
 from engine.soft_critics import Critics
-from engine.soft_head import make_soft_head
+from engine.soft_head import SoftHead, make_soft_head
 from envs.protocol import EnvSpec, VectorEnv
 from safe.constraints import Constraint, Constraints, bind
-from safe.duals import PID, DualRule, Gain, Lagrangian
+from safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
 from safe.foresight import LogAscent, foreseen
 from safe.measuring import PATIENCE, MeasuredReturns
+from safe.optimism import OptimisticWeights
 
 STEPS = 512  # of an environment, per rollout that the watch over costs is patient for
 
@@ -84,11 +86,11 @@ def soft_learner(
     """A learner from replay for P policies within limits, ready to `iterate`.
 
     Args:
-        env: policies * config.environments environments with Box actions.
+        env: policies * config.environments environments with Box or Discrete actions.
         discount: of channels whose scale is discounted, and of objectives; the critics have their own.
         base: how objectives are weighed: a scalarizer, weights [P, m], or None for equal ones.
 
-    Raises: UnknownName, BadLimit for limits that do not fit the environment; NotABox for other actions.
+    Raises: UnknownName, BadLimit for limits that do not fit the environment; UnfitActions for other actions.
     """
     spec = env.spec
     bound = bind(constraints, spec, discount=discount, device=env.device)
@@ -98,14 +100,14 @@ def soft_learner(
         model, Rollout(env, policies, config.rollout_steps), soft_population(model, policies, generator),
         weighing(base, bound.objectives, len(bound.channels), policies, env.device), config, generator,
         MeasuredReturns(bound, max(PATIENCE, PATIENCE * STEPS // config.rollout_steps)),
-        solver.critics(_shape(model, spec, config)), _ahead(solver, constraints, env, discount, config.gamma),
+        solver.critics(_shape(model, head, spec, config)), _ahead(solver, constraints, env, discount, config.gamma),
     )  # fmt: skip
     return solver.learner(parts)
 
 
-def _shape(model: ActorCritic, spec: EnvSpec, config: SoftConfig) -> dict[str, Any]:
+def _shape(model: ActorCritic, head: SoftHead, spec: EnvSpec, config: SoftConfig) -> dict[str, Any]:
     return {
-        "inputs": model.features.width + model.context, "actions": model.head.outputs // 2,
+        "inputs": model.features.width + model.context, "actions": head.numbers, "options": head.options,
         "objectives": len(spec.objectives), "costs": len(spec.costs),
         "members": config.members, "hidden": config.hidden, "half": config.precision == "bfloat16",
     }  # fmt: skip
@@ -120,21 +122,26 @@ def _ahead(
     return bind(limits, env.spec, discount=gamma, device=env.device)
 
 
+class OnEpisodes:
+    """What solvers share whose prices follow the costs of finished episodes."""
+
+    by_critics: ClassVar[bool] = False
+
+    def critics(self, shape: dict[str, Any]) -> Critics:
+        """See SoftSolver.critics."""
+        return Critics(**shape)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SACPID:
+class SACPID(OnEpisodes):
     """Soft actor-critic with prices by a controller, from the costs of finished episodes."""
 
     name: ClassVar[str] = "sac-pid"
-    by_critics: ClassVar[bool] = False
     kp: Gain = 0.01  # proportional gain [price / violation]
     ki: Gain = 1e-4  # integral gain, per iteration [price / violation]
     kd: Gain = 0.01  # gain on growing costs [price / violation]
     delay: int = 64  # iterations over which growth is taken
     bound: float = 1e3  # ceiling of multiplier and price
-
-    def critics(self, shape: dict[str, Any]) -> Critics:
-        """See SoftSolver.critics."""
-        return Critics(**shape)
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
@@ -143,22 +150,49 @@ class SACPID:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACLagrangian:
+class SACLagrangian(OnEpisodes):
     """Soft actor-critic with prices by dual ascent on the costs of finished episodes."""
 
     name: ClassVar[str] = "sac-lagrangian"
-    by_critics: ClassVar[bool] = False
     rate: Gain = 1e-4  # of dual ascent, per iteration [price / violation]
     start: Gain = 0.0  # first multiplier
     bound: float = 1e3  # ceiling of the multipliers
 
-    def critics(self, shape: dict[str, Any]) -> Critics:
-        """See SoftSolver.critics."""
-        return Critics(**shape)
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        return parts.learner(parts.lagrangian(projected_ascent(self.rate, start=self.start, bound=self.bound)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACAugmented(OnEpisodes):
+    """Soft actor-critic with prices rectified by the costs of the last finished episodes."""
+
+    name: ClassVar[str] = "sac-augmented"
+    penalty: Gain = 0.01  # price of the latest violation, on top of the multiplier [price / violation]
+    rate: Gain = 1e-4  # of dual ascent, per iteration [price / violation]
+    start: Gain = 0.0  # first multiplier
+    bound: float = 1e3  # ceiling of multiplier and price
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        return parts.learner(parts.lagrangian(PID(ki=self.rate, start=self.start, bound=self.bound)))
+        rule = augmented(self.penalty, self.rate, start=self.start, bound=self.bound)
+        return parts.learner(parts.lagrangian(rule))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACReLOAD(OnEpisodes):
+    """Soft actor-critic with optimism on both players, from the costs of finished episodes."""
+
+    name: ClassVar[str] = "sac-reload"
+    rate: Gain = 1e-4  # of optimistic dual ascent, per iteration [price / violation]
+    strength: Gain = 100.0  # of the multipliers' optimism; costs are news only when an episode has ended
+    start: Gain = 0.0  # first multiplier
+    bound: float = 1e3  # ceiling of the multipliers
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        rule = OptimisticAscent(rate=self.rate, strength=self.strength, start=self.start, bound=self.bound)
+        return parts.learner(OptimisticWeights(parts.lagrangian(rule)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +203,7 @@ class CAL:
     by_critics: ClassVar[bool] = True
     caution: float = 0.5  # standard deviations over the ensemble that are added to costs
     penalty: Gain = 10.0  # price of the latest violation, on top of the multiplier [price / violation]
-    rate: float = 0.012  # learning rate of the multiplier's logarithm, per iteration
+    rate: Gain = 0.012  # learning rate of the multiplier's logarithm, per iteration
     bound: float = 1e3  # ceiling of multiplier and price
 
     def critics(self, shape: dict[str, Any]) -> Critics:

@@ -26,6 +26,7 @@ from safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmen
 from safe.first_order import CUP, FOCOPS, ExactPenalty, PenalisedCritic
 from safe.measuring import MeasuredReturns
 from safe.optimism import OptimisticWeights
+from safe.pricing import Prices
 from safe.primal import LogBarrier, Switch
 from safe.trust_region import Ball, StepRule, TrustRegion, cpo_step, pcpo_step, trpo_step
 
@@ -215,56 +216,48 @@ class P3O:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FOCOPSolver:
-    """First-order steps towards the best policy of a KL ball, priced by dual ascent."""
+class FOCOPSolver(Prices):
+    """First-order steps towards the best policy of a KL ball, priced by any dual rule."""
 
     name: ClassVar[str] = "focops"
-    rate: Gain = 0.05  # of dual ascent [price / violation]
-    penalty: Gain = 0.0  # price of the latest violation, on top of the multiplier [price / violation]
-    bound: float = 1e3  # ceiling of the multipliers
     temperature: float = 1.5  # lambda [normalised advantage / nat]
     radius: float = 0.02  # eta [nat]
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual = parts.lagrangian(augmented(self.penalty, self.rate, bound=self.bound))
-        return Learner(*parts.first(dual), discount=1.0, estimator=FOCOPS(parts.model, self.temperature, self.radius))
+        estimator = FOCOPS(parts.model, self.temperature, self.radius)
+        return Learner(*parts.first(self.priced(parts.lagrangian)), discount=1.0, estimator=estimator)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CUPSolver:
+class CUPSolver(Prices):
     """Improve on the objectives, then project towards lower priced costs."""
 
     name: ClassVar[str] = "cup"
-    rate: Gain = 0.05  # of dual ascent [price / violation]
-    penalty: Gain = 0.0  # price of the latest violation, on top of the multiplier [price / violation]
-    bound: float = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual = parts.lagrangian(augmented(self.penalty, self.rate, bound=self.bound))
-        return CUP(*parts.first(dual), discount=1.0)
+        return CUP(*parts.first(self.priced(parts.lagrangian)), discount=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RCPO:
+class RCPO(Prices):
     """One critic of the penalised reward and three time-scales: critics, actors, multipliers."""
 
     name: ClassVar[str] = "rcpo"
     rate: Gain = 0.02  # of dual ascent, the slowest [price / violation]
-    penalty: Gain = 0.0  # price of the latest violation, on top of the multiplier [price / violation]
-    bound: float = 1e3  # ceiling of the multipliers
     critic_speed: float = 3.0  # learning rate of the critics, in multiples of the actors'; at least 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.critic_speed >= 1:
             raise ValueError(f"critic_speed must be at least 1, got {self.critic_speed}: critics lead, actors follow")
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
-        dual, rate = parts.lagrangian(augmented(self.penalty, self.rate, bound=self.bound)), parts.config.learning_rate
+        priced, rate = self.priced(parts.lagrangian), parts.config.learning_rate
         fast = Adam(rate * self.critic_speed)
-        return PenalisedCritic(*parts.first(dual), discount=1.0, update=Adam(rate), critic_update=fast)
+        return PenalisedCritic(*parts.first(priced), discount=1.0, update=Adam(rate), critic_update=fast)
 
 
 @dataclass(frozen=True, kw_only=True)

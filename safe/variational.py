@@ -1,4 +1,4 @@
-"""Constrained variational policy optimisation: the best feasible reweighting of sampled actions, then a fit to it."""
+"""Constrained variational policy optimisation: the best feasible reweighting of actions, then a fit to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.soft import EPS, Sample, SoftLearner
 from engine.soft_critics import Critics
-from engine.soft_head import StateGaussian
+from engine.soft_head import SoftCategorical, StateGaussian
 from engine.updates import Adam
 from safe.constraints import Constraints
 from safe.soft_solvers import SoftParts
@@ -18,20 +18,31 @@ from safe.soft_solvers import SoftParts
 NARROW = 1e-3  # least temperature of the reweighting
 
 
+class Actions(NamedTuple):
+    """K actions per state, to be reweighed."""
+
+    value: Tensor  # [P, n, K, c] cautious
+    sampled: Tensor | None = None  # [P, n, K, a] before squashing; None: all options of a choice
+    prior: Tensor | None = None  # [P, n, K] log-chances; None: equal ones, as of samples
+
+
 class Reweighted(NamedTuple):
-    """A distribution over K sampled actions per state, and the slope of the dual function at its prices."""
+    """A distribution over K actions per state, and the slope of the dual function at its prices."""
 
     weight: Tensor  # [P, n, K], sums to 1 over K
     d_temperature: Tensor  # [P, 1]
     d_price: Tensor  # [P, j] minus how much the reweighted costs exceed the limit
 
 
-def reweigh(gain: Tensor, cost: Tensor, limit: Tensor, temperature: Tensor, price: Tensor, radius: float) -> Reweighted:
-    """Weights proportional to exp((gain - price . cost) / temperature), best within limits and a divergence.
+def reweigh(
+    gain: Tensor, cost: Tensor, limit: Tensor, temperature: Tensor, price: Tensor, radius: float,
+    prior: Tensor | None = None,
+) -> Reweighted:  # fmt: skip
+    """Weights proportional to exp(prior + (gain - price . cost) / temperature), best within limits and a divergence.
 
-    The dual function temperature * radius + price . limit + temperature * mean_s log mean_k exp((gain - price . cost) /
-    temperature) is convex; where it is least the weights maximise the mean gain subject to mean cost <= limit and mean
-    KL from the samples <= radius.
+    The dual function temperature * radius + price . limit + temperature * mean_s log sum_k exp(prior + (gain - price .
+    cost) / temperature) is convex; where it is least the weights maximise the mean gain subject to mean cost <= limit
+    and mean KL from the prior <= radius.
 
     Args:
         gain: [P, n, K] value of the objectives of K actions in each of n states.
@@ -40,12 +51,15 @@ def reweigh(gain: Tensor, cost: Tensor, limit: Tensor, temperature: Tensor, pric
         temperature: [P, 1] > 0.
         price: [P, j] >= 0.
         radius: largest mean divergence [nats].
+        prior: [P, n, K] log-chances; None: 1 / K each, as of samples.
 
     Source: Liu et al. 2022, arXiv:2201.11927, eq. 6 and 8.
     """
     score = (gain - (cost * price[:, None, None]).sum(-1)) / temperature.unsqueeze(-1)
-    weight = score.softmax(-1)
-    mean = score.logsumexp(-1) - torch.log(score.new_tensor(score.shape[-1]))
+    tilted = score if prior is None else score + prior
+    weight, mean = tilted.softmax(-1), tilted.logsumexp(-1)
+    if prior is None:
+        mean = mean - torch.log(score.new_tensor(score.shape[-1]))
     excess = (weight * score).sum(-1)
     paid = (weight.unsqueeze(-1) * cost).sum(2).mean(1)
     return Reweighted(weight, radius + (mean - excess).mean(1, keepdim=True), limit - paid)
@@ -54,8 +68,8 @@ def reweigh(gain: Tensor, cost: Tensor, limit: Tensor, temperature: Tensor, pric
 class Fit(NamedTuple):
     """Ascent direction of a weighted fit, and how far mean and spread went from those that sampled."""
 
-    d_out: Tensor  # [P, n, 2 a]
-    apart: Tensor  # [P, 2] mean divergence by the means and by the spreads [nats]
+    d_out: Tensor  # [P, n, outputs]
+    apart: Tensor  # [P, 2] mean divergence by the means, or of the choices, and by the spreads [nats]
 
 
 def fit(head: StateGaussian, out: Tensor, old: Tensor, action: Tensor, weight: Tensor, price: Tensor) -> Fit:
@@ -82,6 +96,17 @@ def fit(head: StateGaussian, out: Tensor, old: Tensor, action: Tensor, weight: T
     return Fit(torch.cat([d_mean, d_spread], -1), torch.stack(apart, -1).mean(1))
 
 
+def fit_choices(out: Tensor, old: Tensor, weight: Tensor, price: Tensor) -> Fit:
+    """Slope in `out` of sum_a weight log p(a) - price . divergence, for all options a of a choice.
+
+    out, old, price: as in `fit`, [P, n, A] both; weight: [P, n, A]. The second divergence is 0.
+    """
+    log_p, log_old = out.log_softmax(-1), old.log_softmax(-1)
+    p, was = log_p.exp(), log_old.exp()
+    apart = (was * (log_old - log_p)).sum(-1).mean(1)
+    return Fit(weight - p + price[:, :1, None] * (was - p), torch.stack([apart, torch.zeros_like(apart)], -1))
+
+
 class VariationalLearner(SoftLearner):
     """Actors fit the best reweighting of actions that slowly following actors sample; prices solve its dual."""
 
@@ -99,40 +124,47 @@ class VariationalLearner(SoftLearner):
     def _act(self, sample: Sample, weights: Tensor, rate: float) -> Tensor:
         """See SoftLearner._act: reweigh, then fit."""
         sampled = self.model.outputs(self.model.actor(self.old), sample.inputs)[0]
-        action, value = self._values(sample, sampled)
-        channels = value[..., 1:] * self.scale[:, None, None, 1 : self.critics.columns]
+        actions = self._actions(sample, sampled)
+        channels = actions.value[..., 1:] * self.scale[:, None, None, 1 : self.critics.columns]
         gain = (channels * weights[:, None, None]).sum(-1)
         sign, limit = self.ahead.sign.float(), (self.ahead.sign * self.ahead.limit).float()
-        found = self._solve(gain, channels[..., self.ahead.index] * sign, limit)
+        found = self._solve(gain, channels[..., self.ahead.index] * sign, limit, actions.prior)
         tape = self._outputs(sample.inputs)
-        step = fit(self.head, tape[-1], sampled, action, found.weight, self.held)
+        step = self._fit(tape[-1], sampled, actions.sampled, found.weight)
         radii = step.apart.new_tensor([self.settings.by_mean, self.settings.by_spread])
         self.held = (self.held + self.settings.hold * (step.apart / radii - 1)).clamp_(min=0.0)
         self._climb(tape, step.d_out / self.config.batch, rate)
         self.old.lerp_(self.population.theta, self.config.polyak)
         return (found.weight * gain).sum(-1).mean(1)
 
-    def _values(self, sample: Sample, sampled: Tensor) -> tuple[Tensor, Tensor]:
-        """K unsquashed actions [P, n, K, a] per state, and their cautious values [P, n, K, c]."""
-        count = self.settings.actions
-        size = (*sampled.shape[:2], count)
+    def _actions(self, sample: Sample, sampled: Tensor) -> Actions:
+        """What the states' actions are reweighed among: all options of a choice, or K samples."""
+        if isinstance(self.head, SoftCategorical):
+            return Actions(self.critics.each(self.theta, sample.inputs), prior=sampled.log_softmax(-1))
+        size = (*sampled.shape[:2], self.settings.actions)
         noise = self.head.noise(size, self.generator)
         mean, spread = self.head.split(sampled)
         action = mean.unsqueeze(2) + spread.exp().unsqueeze(2) * noise
         inputs = sample.inputs.unsqueeze(2).expand(*size, -1)
         pairs = torch.cat([inputs, action.tanh()], -1).flatten(1, 2)
         value = self.critics.read(self.critics.forward(self.theta, pairs).values)[0]
-        return action, value.unflatten(1, size[1:])
+        return Actions(value.unflatten(1, size[1:]), action)
 
-    def _solve(self, gain: Tensor, cost: Tensor, limit: Tensor) -> Reweighted:
+    def _fit(self, out: Tensor, old: Tensor, sampled: Tensor | None, weight: Tensor) -> Fit:
+        """See `fit` and `fit_choices`."""
+        if isinstance(self.head, StateGaussian) and sampled is not None:
+            return fit(self.head, out, old, sampled, weight, self.held)
+        return fit_choices(out, old, weight, self.held)
+
+    def _solve(self, gain: Tensor, cost: Tensor, limit: Tensor, prior: Tensor | None = None) -> Reweighted:
         """A few steps down the dual function from where the last update left it, then the weights."""
         for _ in range(self.settings.descents):
             temperature, price = self.prices
-            found = reweigh(gain, cost, limit, temperature, price, self.settings.radius)
+            found = reweigh(gain, cost, limit, temperature, price, self.settings.radius, prior)
             slope = torch.cat([found.d_temperature * temperature, found.d_price], 1).unsqueeze(1)
             self.dual_rule.step(self.dual, -slope, self.moments["dual"])
             self.dual[..., 1:].clamp_(0.0, self.settings.bound)
-        return reweigh(gain, cost, limit, *self.prices, self.settings.radius)
+        return reweigh(gain, cost, limit, *self.prices, self.settings.radius, prior)
 
     @property
     def prices(self) -> tuple[Tensor, Tensor]:
@@ -160,10 +192,10 @@ class CVPO:
 
     name: ClassVar[str] = "cvpo"
     by_critics: ClassVar[bool] = True
-    actions: int = 16  # sampled per state
+    actions: int = 16  # sampled per state; of choices all are judged
     radius: float = 0.1  # largest mean divergence of the reweighting [nats]
-    by_mean: float = 0.01  # largest mean divergence of the fit by its means [nats]
-    by_spread: float = 0.001  # and by its spreads [nats]
+    by_mean: float = 0.01  # largest mean divergence of the fit by its means, or of its choices [nats]
+    by_spread: float = 0.001  # and by its spreads, where actions are numbers [nats]
     hold: float = 0.01  # rate of the prices of those divergences, per relative excess
     descents: int = 2  # steps down the dual function, per update
     rate: float = 0.01  # learning rate of those steps

@@ -62,6 +62,13 @@ class RiskCritics(Critics):
 
         return value, pull
 
+    def average(self, values: Tensor, chance: Tensor) -> Tensor:
+        """See Critics.average; the variance of a choice is the mean of its options', plus that of their means."""
+        mean, share = super().average(values, chance), chance[:, None, ..., None]
+        apart = (values[..., self.gains : self.columns] - mean[..., self.gains : self.columns].unsqueeze(3)).square()
+        mean[..., self.columns :] = ((values[..., self.columns :].exp() + apart) * share).sum(3).log()
+        return mean
+
     def target(self, paid: Tensor, go_on: Tensor, future: Tensor, log_prob: Tensor) -> Tensor:
         """See Critics.target; for variances what the successors add."""
         ahead = future[..., self.columns :].exp() * go_on.square()[:, None, :, None]
@@ -80,8 +87,9 @@ class RiskCritics(Critics):
         """See Critics.rescale; a factor of a variance is a sum on its logarithm."""
         factors = torch.cat([ratio[:, : self.columns], torch.ones_like(ratio[:, self.columns :])], 1)
         super().rescale(theta, factors)
-        shift = ratio[:, self.columns :].log().repeat_interleave(self.members, 0).unsqueeze(1)
-        self.network.layers(theta.flatten(0, 1)).biases[-1][..., self.columns :].add_(shift)
+        shift = ratio[:, self.columns :].log().repeat_interleave(self.members, 0)[:, None, None]
+        biases = self.network.layers(theta.flatten(0, 1)).biases[-1].unflatten(-1, (-1, self.outputs))
+        biases[..., self.columns :].add_(shift)
 
     def scales(self, steps: Tensor) -> Tensor:
         """See Critics.scales; variances are in squared units of their costs."""

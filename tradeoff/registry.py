@@ -18,7 +18,8 @@ from engine.run import RunConfig
 from envs import make
 from envs.errors import UnknownName
 from envs.protocol import EnvSpec
-from safe.presets import gains_for
+from safe.methods import ConstrainedConfig
+from safe.presets import gains_for, limits_for
 
 METHODS: dict[str, type[RunConfig]] = {
     **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
@@ -40,21 +41,27 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
     if method in morl.proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
-    if method in safe.soft_methods.METHODS:
-        solver = safe.soft_methods.METHODS[method](env=env).solver
-        fitted = solver if solver.by_critics else gains_for(solver, spec_of(env))  # critics discount, episodes do not
-        return METHODS[method](**{"env": env, "solver": fitted, **changes})
     if method in morl.estimator_methods.METHODS:
         return METHODS[method](**{"env": env, **changes})
     if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
         return METHODS[method](**{"env": env, **changes})
-    settings = {"env": env, **morl.learner_settings(env)}
-    if method in safe.methods.METHODS:
-        settings["solver"] = gains_for(safe.methods.METHODS[method](env=env).solver, spec_of(env))
+    if issubclass(METHODS[method], ConstrainedConfig):
+        return _within_limits(method, {"env": env, **changes})
+    return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
+
+
+def _within_limits(method: str, wanted: dict[str, Any]) -> RunConfig:
+    """Limits as the environment means them, and gains that fit their scale."""
+    kind, spec = METHODS[method], spec_of(wanted["env"])
+    settings = limits_for(spec)
+    if method not in safe.soft_methods.METHODS:
+        settings |= morl.learner_settings(wanted["env"])
     if method in safe.conditioned_methods.METHODS:
+        settings.pop("limit", None)  # wants ranges, which nobody can guess
         settings["learner"] = safe.conditioned_methods.fitted(settings["learner"])
-        settings["solver"] = gains_for(safe.conditioned_methods.ConditionedRun(env=env).solver, spec_of(env))
-    return METHODS[method](**{**settings, **changes})
+    config: Any = kind(**settings | wanted)
+    discount = spec.discount if config.discount is None else config.discount
+    return kind(**{**settings, "solver": gains_for(config.solver, spec, config.scale, discount), **wanted})
 
 
 def spec_of(env: str) -> EnvSpec:

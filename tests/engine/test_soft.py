@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 
 from engine import ActorCritic, Linear, Rollout, make_features
 from engine.rollout import EpisodeReturns
-from engine.soft import SoftConfig, SoftLearner, soft_population
+from engine.soft import SoftLearner, soft_population
+from engine.soft_config import SoftConfig
 from engine.soft_critics import Critics
 from engine.soft_head import make_soft_head
 from engine.updates import SGD

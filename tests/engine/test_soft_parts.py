@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from torch import Generator
 
 from engine.networks import StackedMLP
-from engine.soft import SoftConfig
+from engine.soft_config import SoftConfig
 from engine.soft_critics import Critics
-from engine.soft_head import NotABox, StateGaussian, make_soft_head
+from engine.soft_head import StateGaussian
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -123,8 +122,3 @@ def test_bfloat16_layers_are_close_and_values_are_not_rounded():
 def test_settings_that_cannot_be_are_refused(field: str, value: object):
     with pytest.raises(ValueError, match=field):
         SoftConfig(**{field: value})
-
-
-def test_only_boxes_of_actions():
-    with pytest.raises(NotABox, match=r"the actions of x-v0 are Discrete\(3\); .* need a Box .* lagrangian"):
-        make_soft_head(spaces.Discrete(3), "x-v0")

@@ -1,16 +1,20 @@
-"""Gains that fit the length of an episode."""
+"""Limits as environments mean them, and gains that fit the steps that are summed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from envs import make
+from safe.conditioned import ConditionedLagrangian
+from safe.methods import ConstrainedConfig
 from safe.presets import gains_for
 from safe.soft_solvers import CAL, SACPID, SACLagrangian
 from safe.solvers import CRPO, P3O, AugmentedLagrangian, FOCOPSolver, PIDLagrangian, PlainLagrangian, ReLOAD
-from tradeoff.registry import recommended
+from tradeoff.options import training
+from tradeoff.registry import METHODS, recommended
 
 CHEETAH = make("mo-halfcheetah-v5").spec  # 1000 steps: fifty times the 20 that the gains are meant for
 
@@ -52,3 +56,41 @@ def test_of_the_solvers_that_learn_from_replay_those_that_read_episodes_are_scal
     controller = recommended("sac-pid", cheetah).solver  # type: ignore[attr-defined]
     assert controller == SACPID(kp=0.01 * 0.02, ki=1e-4 * 0.02, kd=0.01 * 0.02, bound=4.0)
     assert recommended("cal", cheetah).solver == CAL()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if issubclass(kind, ConstrainedConfig)])
+def test_a_budget_of_discounted_speed_is_taken_for_one(name: str) -> None:
+    found: Any = recommended(name, "HopperSpeedBudget-v0")
+    limit = () if name == "conditioned-lagrangian" else ("speed<=82.748",)  # wants a range
+    assert (found.limit, found.scale, found.discount) == (limit, "discounted", 0.99)
+    usual: Any = recommended(name, "SafetyHopperVelocity-v1")
+    assert (usual.limit, usual.scale, usual.discount) == ((), "episodic", 1.0)
+    chosen: Any = recommended(name, "HopperSpeedBudget-v0", limit=("5",), scale="average", discount=0.9)
+    assert (chosen.limit, chosen.scale, chosen.discount) == (("5",), "average", 0.9)
+
+
+def test_a_run_within_a_discounted_budget_measures_discounted_sums() -> None:
+    words = ["sac-lagrangian", "--env", "HopperSpeedBudget-v0", "--steps", "100"]
+    config = training(words).method
+    run = replace(config, learner=replace(config.learner, capacity=5000)).start()
+    (limit,) = run.learner.scalarizer.constraints.given
+    assert (limit.cost, limit.limits, limit.scale, run.discount) == ("speed", (82.748,), "discounted", 0.99)
+    assert run.learner.episodes.discount.tolist() == pytest.approx([0.99, 0.99])
+
+
+def test_gains_are_per_violation_of_what_is_summed() -> None:
+    """Discounted by .99, a thousand steps sum to (1 - .99^1000) / .01 = 99.9957, five times 20; a mean to one step."""
+    share = 20 / 99.9956829
+    body = "HopperSpeedBudget-v0"
+    assert recommended("sac-lagrangian", body).solver.rate == pytest.approx(1e-4 * share)  # type: ignore[attr-defined]
+    found = recommended("sac-pid", body).solver  # type: ignore[attr-defined]
+    assert (found.kp, found.ki, found.kd, found.bound) == pytest.approx((0.01 * share, 1e-4 * share, 0.01 * share, 10))
+    found = recommended("reload", body).solver  # type: ignore[attr-defined]
+    assert found.rate == pytest.approx(0.05 * share) and found.strength == 1.0
+    found = recommended("conditioned-lagrangian", body).solver  # type: ignore[attr-defined]
+    assert (found.rate, found.penalty) == pytest.approx((0.05 * share, 0.5 * share))
+    assert recommended("cal", body).solver == CAL()  # type: ignore[attr-defined]
+    assert gains_for(ReLOAD(), replace(CHEETAH, horizon=None), "discounted", 0.99).rate == pytest.approx(0.05 / 5)
+    assert gains_for(ReLOAD(), CHEETAH, "discounted", 0.9) == ReLOAD(), "ten steps ahead: less than 20"
+    assert gains_for(ReLOAD(), CHEETAH, "average") == gains_for(ReLOAD(), CHEETAH, "per-step", 0.99) == ReLOAD()
+    assert gains_for(ConditionedLagrangian(), CHEETAH, "discounted", 1.0).rate == pytest.approx(0.001)

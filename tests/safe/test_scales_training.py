@@ -15,6 +15,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from engine.actor_critic import ACTOR
 from engine.learner import Learner, LearnerConfig
 from engine.normalisers import standard
 from envs.batched import BatchedEnv, Outcome
@@ -24,7 +25,7 @@ from envs.tabular import finite_arrays, make_tabular
 from evaluation import ConstrainedOptimum, constrained_optimum, finite_problem, policy_returns
 from safe.constraints import Constraint
 from safe.duals import PID
-from safe.solvers import AugmentedLagrangian, PIDLagrangian, PlainLagrangian, ReLOAD, constrained_learner
+from safe.solvers import SOLVERS, AugmentedLagrangian, PIDLagrangian, PlainLagrangian, ReLOAD, constrained_learner
 
 JOBS, ARRIVAL, SERVICE, DISCOUNT = 6, 0.5, (0.3, 0.9), 0.9
 ENERGY = 0.5  # of a step of fast work
@@ -144,16 +145,20 @@ PRICES = {  # in force when w was measured, multiplier v' = rate * v
 }
 
 
-@pytest.mark.parametrize("step", ["ppo", "trust-region", "importance", "score"])
-@pytest.mark.parametrize("name", RULES)
-def test_multipliers_follow_their_rule_under_every_policy_step(name, step) -> None:
-    # Fast work costs 1; half of 4 steps do it at first, and the limit is a tenth: violations near 1.9.
+def _fast_or_not(solver: Any) -> Learner:
+    """Two policies: fast work costs 1; half of 4 steps do so at first, and the limit is a tenth: violations near 2."""
     paid = np.array([[[0.0, 0.0], [1.0, 1.0]]])
     model = finite_arrays(np.ones((1, 2, 1)), paid[..., :1], cost=paid[..., 1:], horizon=4)
     env = make_tabular(model, 2 * CONFIG.environments, costs=("cost",))
-    solver, multiplier = RULES[name]
     draw, given = torch.Generator().manual_seed(0), [Constraint(cost="cost", limit=0.1)]
-    learner = constrained_learner(env, given, replace(solver, step=step), CONFIG, draw, policies=2)
+    return constrained_learner(env, given, solver, CONFIG, draw, policies=2)
+
+
+@pytest.mark.parametrize("step", ["ppo", "trust-region", "importance", "score"])
+@pytest.mark.parametrize("name", RULES)
+def test_multipliers_follow_their_rule_under_every_policy_step(name, step) -> None:
+    solver, multiplier = RULES[name]
+    learner = _fast_or_not(replace(solver, step=step))
     before = learner.population.theta.clone()
     rows = [learner.iterate() for _ in range(2)]
     v, w = (row["returns"][:, 1].double() - 0.1 for row in rows)
@@ -163,3 +168,37 @@ def test_multipliers_follow_their_rule_under_every_policy_step(name, step) -> No
     if name in PRICES:
         expected = [PRICES[name](a, b) for a, b in zip(v.tolist(), w.tolist(), strict=True)]
         np.testing.assert_allclose(-rows[1]["weights"][:, 1].double().numpy(), expected, rtol=1e-5)
+
+
+CHOSEN = {  # settings of a rule, its price when w is measured after v, and when x is measured after both
+    "projected": ({"rate": 0.5}, lambda v, w: 0.5 * v, lambda v, w, x: 0.5 * (v + w)),
+    "augmented": (
+        {"rate": 0.5, "penalty": 4.0}, lambda v, w: 0.5 * v + 4 * w, lambda v, w, x: 0.5 * (v + w) + 4 * x
+    ),
+    "pid": (
+        {"rate": 0.05, "penalty": 0.02, "kd": 5.0},
+        lambda v, w: 0.05 * v + 0.02 * w + 5 * (w - v).clamp(min=0),
+        lambda v, w, x: 0.05 * (v + w) + 0.02 * x + 5 * (x - w).clamp(min=0),
+    ),
+    "optimistic": (  # multipliers v / 2, then v / 2 + (w + 2 (w - v)) / 2; twice the last weight less the one before
+        {"rule": "optimistic", "rate": 0.5, "strength": 2.0},
+        lambda v, w: v,
+        lambda v, w, x: 2 * (1.5 * w - 0.5 * v) - 0.5 * v,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["focops", "cup", "rcpo"])
+@pytest.mark.parametrize("rule", CHOSEN)
+def test_solvers_with_steps_of_their_own_follow_any_rule(name: str, rule: str) -> None:
+    settings, second, third = CHOSEN[rule]
+    learner, free = (_fast_or_not(SOLVERS[name](**given)) for given in (settings, {"rate": 0.0}))
+    rows = [learner.iterate() for _ in range(3)]
+    v, w, x = (row["returns"][:, 1].double() - 0.1 for row in rows)
+    assert (v > 1).all() and (w > 0.5).all() and (rule != "pid" or (w > v).any())
+    found = torch.stack([row["weights"].double() for row in rows])
+    torch.testing.assert_close(found[..., 0], torch.ones(3, 2).double())
+    torch.testing.assert_close(-found[1:, :, 1], torch.stack([second(v, w), third(v, w, x)]), rtol=1e-5, atol=0)
+    for _ in range(3):
+        free.iterate()
+    assert (learner.population.theta - free.population.theta)[:, ACTOR].abs().max() > 1e-3

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,14 +17,25 @@ from torch import Generator, Tensor
 from engine import checkpoint
 from engine.evaluate import evaluate
 from engine.run import Interrupted, complete
-from engine.soft import SoftConfig, SoftLearner
+from engine.scalarizers import Linear
+from engine.soft import SoftLearner
+from engine.soft_config import SoftConfig
 from engine.updates import SGD
 from envs.batched import BatchedEnv, Outcome
 from envs.protocol import EnvSpec
 from safe.constraints import BadLimit, Constraint
 from safe.foresight import LogAscent, foreseen
 from safe.soft_methods import METHODS
-from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
+from safe.soft_solvers import (
+    CAL,
+    SACPID,
+    OnEpisodes,
+    SACAugmented,
+    SACLagrangian,
+    SACReLOAD,
+    SoftParts,
+    soft_learner,
+)
 from safe.variational import CVPO
 from safe.worst_case import WCSAC
 
@@ -60,6 +72,17 @@ class Glider(BatchedEnv):
         return state[0].clone()
 
 
+@dataclass(frozen=True)
+class Logarithmic(OnEpisodes):
+    """CAL's rule on the costs of finished episodes."""
+
+    name: ClassVar[str] = "logarithm"
+
+    def learner(self, parts: SoftParts) -> SoftLearner:
+        """See SoftSolver.learner."""
+        return parts.learner(parts.lagrangian(LogAscent(rate=0.1, penalty=0.2, start=0.5)))
+
+
 def _learner(solver: Any, config: SoftConfig = QUICK, policies: int = 1, seed: int = 0, **limit: Any) -> SoftLearner:
     env = Glider(policies * config.environments, seed)
     given = [Constraint(cost="heat", **{"limit": LIMIT, **limit})]
@@ -82,6 +105,10 @@ def test_one_step_of_the_logarithm_by_hand():
     torch.testing.assert_close(state["multiplier"], 2 * torch.tensor([[0.1, -0.1]], dtype=torch.float64).exp())
     state = rule.step(state, torch.tensor([[-1.0, 0.0]], dtype=torch.float64))
     assert state["multiplier"][0, 0].item() == pytest.approx(2 * math.exp(0.1 - 0.1 * 0.21597 / 2.10784), rel=1e-4)
+    state = LogAscent(rate=(0.1, 0.3), start=2.0).step(fresh, torch.tensor([[1.0, -40.0]], dtype=torch.float64))
+    torch.testing.assert_close(state["multiplier"], 2 * torch.tensor([[0.1, -0.3]], dtype=torch.float64).exp())
+    with pytest.raises(ValueError, match="2 gains for 1"):
+        LogAscent(rate=(0.1, 0.3)).step(LogAscent().init(1, 1), torch.ones(1, 1))
     # price [2 + 3 v]_+: 5 for v = 1; 0 for v = -1 would be -1; at most the bound
     prices = [rule.price(fresh, torch.full((1, 2), v, dtype=torch.float64))[0, 0].item() for v in (1.0, -1.0, 99.0)]
     assert prices == [5.0, 0.0, 50.0]
@@ -160,6 +187,7 @@ def test_what_a_solver_reads():
     mean = (value.mean(1) * learner.scale)[0, 2].item()
     assert found[0, 1].item() == pytest.approx(mean, abs=0.05)
     assert learner.scalarizer.constraints.limit.item() == pytest.approx(5.0)  # 12.5 / 50 / (1 - .95)
+    assert _learner(CAL(rate=(0.2,))).scalarizer.rule.rate == (0.2,)
     plain = _learner(SACLagrangian())
     assert plain.scalarizer.constraints.limit.item() == 12.5
     assert [plain.iterate()["returns"].isnan().all().item() for _ in range(5)] == [True] * 4 + [False]
@@ -172,6 +200,40 @@ def test_high_prices_make_no_long_steps():
     data = learner._sample()
     learner._improve(data, torch.tensor([[1.0, -9.0]]), 1.0)
     torch.testing.assert_close(seen[0], torch.tensor([[0.1, -0.9]]))
+
+
+def _logarithm(v: float, w: float, x: float) -> float:
+    """Price after Adam's second step on log .5, of rate .1, and with penalty .2."""
+    first, one = 0.5 * math.exp(math.copysign(0.1, v)), 0.5 * v
+    two = first * w
+    unit = (0.09 * one + 0.1 * two) / 0.19 / math.sqrt((0.000999 * one**2 + 0.001 * two**2) / 0.001999)
+    return first * math.exp(0.1 * unit) + 0.2 * x
+
+
+RULES: list[tuple[Any, Callable[[float, float, float], float]]] = [  # solver; price when x is measured after v and w
+    (SACLagrangian(rate=0.5), lambda v, w, x: 0.5 * (v + w)),
+    (SACPID(kp=2.0, ki=0.25, kd=3.0, delay=1), lambda v, w, x: 0.25 * (v + w) + 2 * x + 3 * max(x - w, 0)),
+    (SACAugmented(penalty=4.0, rate=0.5), lambda v, w, x: 0.5 * (v + w) + 4 * x),
+    (SACReLOAD(rate=0.5, strength=2.0), lambda v, w, x: 2 * (1.5 * w - 0.5 * v) - 0.5 * v),
+    (SACReLOAD(rate=0.5, strength=0.0, start=1.0), lambda v, w, x: 2 * (1 + 0.5 * (v + w)) - (1 + 0.5 * v)),
+    (SACAugmented(penalty=4.0, rate=0.5, start=1.0, bound=9.0), lambda v, w, x: 9.0),
+    (Logarithmic(), _logarithm),
+]
+
+
+@pytest.mark.parametrize(("solver", "price"), RULES, ids=lambda x: getattr(x, "name", ""))
+@pytest.mark.filterwarnings("ignore:the multiplier of")
+def test_every_rule_prices_as_by_hand_and_moves_the_actor(solver: Any, price: Callable[..., float]):
+    config = replace(QUICK, rollout_steps=HORIZON, warmup=1, updates=0.04)
+    learner, free = (_learner(solver, config, limit=1.0, seed=2) for _ in range(2))
+    free.scalarizer = Linear(torch.tensor([[1.0, 0.0]]))
+    rows = [learner.iterate() for _ in range(3)]
+    v, w, x = (row["returns"][0, 1].item() - 1.0 for row in rows)
+    assert min(v, w, x) > 1 and (solver.name != "sac-pid" or x > w)  # costs grow
+    assert rows[2]["weights"][0].tolist() == pytest.approx([1.0, -price(v, w, x)], rel=1e-6)
+    for _ in range(3):
+        free.iterate()
+    assert (learner.population.theta - free.population.theta).abs().max() > 1e-3
 
 
 @pytest.fixture
@@ -208,6 +270,8 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, glider: s
 LEARNING = [
     (SACLagrangian(rate=0.002), QUICK),
     (SACPID(kp=0.01, ki=0.002, kd=0.003, delay=5), replace(QUICK, batch=128, updates=1.0)),
+    (SACAugmented(penalty=0.01, rate=0.002), replace(QUICK, batch=128, updates=1.0)),
+    (SACReLOAD(rate=0.002, strength=5.0), replace(QUICK, batch=128, updates=1.0)),
     (CAL(penalty=0.3, rate=0.01), replace(QUICK, members=4, batch=128, updates=1.0)),
     (CVPO(), replace(QUICK, updates=1.0)),
     (WCSAC(risk=0.5, rate=0.005), replace(QUICK, batch=128, updates=1.0)),  # flown so evenly, no half is worse

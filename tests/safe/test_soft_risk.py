@@ -11,7 +11,8 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine.soft import SoftConfig, SoftLearner
+from engine.soft import SoftLearner
+from engine.soft_config import SoftConfig
 from engine.soft_head import StateGaussian
 from envs.batched import BatchedEnv, Outcome
 from envs.protocol import EnvSpec

@@ -14,6 +14,7 @@ from engine.rollout import Rollout
 from engine.scalarizers import Linear
 from envs.errors import UnknownName
 from envs.tabular import finite_arrays, make_tabular
+from safe import first_order
 from safe.constraints import BadLimit, Constraint
 from safe.duals import PID
 from safe.optimism import OptimisticWeights
@@ -126,6 +127,51 @@ def test_rcpo_regresses_one_critic_on_the_penalised_reward() -> None:
         SOLVERS["rcpo"](critic_speed=0.5)
 
 
+def test_rcpo_runs_on_three_time_scales(monkeypatch) -> None:
+    # Adam's first step moves a number by almost its rate: actors .01, critics 3 times that. The multiplier moves once
+    # per 2 epochs of 2 minibatches, by .02 v: .005 per step and violation.
+    learner = _learner(SOLVERS["rcpo"]())
+    step, moved = learner._step, []
+
+    def watched(gradient, rate):
+        before = learner.population.theta.clone()
+        step(gradient, rate)
+        moved.append((learner.population.theta - before).abs().amax((0, 2)))
+
+    monkeypatch.setattr(learner, "_step", watched)
+    violation = learner.iterate()["returns"][:, 1] - TIGHT
+    actor, critic = moved[0][ACTOR].item(), moved[0][CRITIC].item()
+    assert (actor, critic) == pytest.approx((0.01, 0.03), rel=0.05)
+    multiplier = (learner.scalarizer.multiplier[:, 0] / violation / len(moved)).tolist()
+    assert multiplier == pytest.approx([0.005, 0.005]) and max(multiplier) < actor < critic
+    usual = LearnerConfig()
+    assert SOLVERS["rcpo"]().rate / usual.epochs / usual.minibatches < usual.learning_rate
+
+
+def test_p3o_reads_the_measured_violation_per_step() -> None:
+    # Four steps per episode: a quarter of what the sum exceeds its limit by.
+    learner = _learner(SOLVERS["p3o"]())
+    found = learner.iterate()["returns"][:, 1]
+    assert learner.estimator.measured is learner.episodes
+    torch.testing.assert_close(learner.episodes.violation_per_step[:, 0], (found - TIGHT) / 4)
+
+
+@pytest.mark.parametrize(("gamma", "gae_lambda", "factor"), [(0.9, 0.5, 5.5), (0.5, 1.0, 1.0), (1.0, 0.9, 1e5)])
+def test_cup_projects_with_its_published_factor(gamma, gae_lambda, factor, monkeypatch) -> None:
+    # (1 - gamma lambda) / (1 - gamma): .55 / .1; .5 / .5; without a discount .1 over a millionth, not over 0.
+    given: list[float] = []
+
+    class Watched(first_order.Projection):
+        def __init__(self, model, factor, anchor):
+            given.append(factor)
+            super().__init__(model, factor, anchor)
+
+    monkeypatch.setattr(first_order, "Projection", Watched)
+    config = replace(CONFIG, gamma=gamma, gae_lambda=gae_lambda)
+    _theta(_learner(SOLVERS["cup"](rate=1.0), config=config), 2)
+    assert given == [pytest.approx(factor, rel=1e-4)], "once: the first turn has no price"
+
+
 def test_cup_without_a_price_is_its_first_stage() -> None:
     cup, plain = _learner(SOLVERS["cup"](), LOOSE), _learner(SOLVERS["lagrangian"](), LOOSE)
     assert torch.equal(_theta(cup), _theta(plain))
@@ -150,6 +196,15 @@ def test_limits_that_fit_nothing_are_refused() -> None:
         _learner(PlainLagrangian(), limit=(1.0, 2.0, 3.0))
 
 
+@pytest.mark.parametrize("name", ["focops", "cup", "rcpo"])
+def test_what_a_rule_does_not_read_is_refused(name: str) -> None:
+    for change in ({"penalty": 0.1}, {"kd": (0.1, 0.2)}):
+        with pytest.raises(ValueError, match="not read by the rule 'optimistic'"):
+            SOLVERS[name](rule="optimistic", **change)
+    with pytest.raises(ValueError, match="strength is not read by the rule 'pid'"):
+        SOLVERS[name](strength=3.0)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -159,8 +214,10 @@ def test_limits_that_fit_nothing_are_refused() -> None:
         ("reload", {"strength": 5.0}), ("crpo", {"tolerance": 5.0}), ("crpo", {"unit": (1e9,), "tolerance": 1e-3}),
         ("ipo", {"sharpness": 0.01}), ("ipo", {"bound": 0.01}), ("p3o", {"penalty": 0.01}),
         ("focops", {"temperature": 9.0}), ("focops", {"radius": 1e-4}), ("focops", {"penalty": 3.0}),
-        ("cup", {"rate": 3.0}), ("rcpo", {"critic_speed": 9.0}), ("cpo", {"ball": Ball(radius=1e-3)}),
-        ("pcpo", {"ball": Ball(damping=1.0)}), ("cpo", {"ball": Ball(backtracks=0, radius=0.3)}),
+        ("focops", {"rule": "optimistic"}), ("cup", {"rate": 3.0}), ("cup", {"kd": 3.0}), ("cup", {"bound": 1e-3}),
+        ("rcpo", {"critic_speed": 9.0}), ("rcpo", {"rule": "optimistic", "strength": 9.0}),
+        ("cpo", {"ball": Ball(radius=1e-3)}), ("pcpo", {"ball": Ball(damping=1.0)}),
+        ("cpo", {"ball": Ball(backtracks=0, radius=0.3)}),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:the multiplier:UserWarning")
