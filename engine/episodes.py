@@ -78,7 +78,7 @@ def importance_weights(log_ratio: Tensor, alive: Tensor, whole: bool = False) ->
         raise NumericalTrouble(
             f"an importance weight over {len(logs)} steps has the logarithm {logs.nan_to_num(torch.inf).max():.4g}: "
             "the policies before and after a step differ too much; take shorter steps (radius, learning rate), more "
-            "frequent checkpoints or a shorter horizon, and resume from the last checkpoint"
+            "frequent checkpoints or a shorter horizon"
         )
     return weights
 

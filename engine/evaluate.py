@@ -19,6 +19,10 @@ AT_ONCE = 1024  # environments stepped together; beyond this, memory grows and s
 PATIENCE = 100_000  # steps after which an episode is taken to never end
 
 
+class Endless(TradeoffError):
+    """An episode of an evaluation that does not end."""
+
+
 class Scores(NamedTuple):
     """What an evaluation found."""
 
@@ -114,6 +118,9 @@ def _play(
         alive &= ~(terminated | truncated).unflatten(0, size)
         factor, steps = factor * discount, steps + env.num_envs
         if steps > PATIENCE * env.num_envs:
-            raise TradeoffError(f"an episode of {env.spec.id} has not ended in {PATIENCE} steps; set a horizon")
+            raise Endless(
+                f"an episode of {env.spec.id} has not ended in {PATIENCE} steps; set a horizon: --horizon 1000 cuts "
+                "episodes after so many steps"
+            )
     check_finite("return", returns.unsqueeze(0), (*env.spec.objectives, *env.spec.costs))
     return Scores(returns, lengths, steps, sums)

@@ -18,7 +18,7 @@ def check_finite(what: str, x: Tensor, channels: Sequence[str]) -> None:
     name = channels[c] if c < len(channels) else str(c)
     raise NumericalTrouble(
         f"{what} {name!r} is {x[t, p, b, c].item()} at step {t} of this rollout, policy {p}, environment {b}; "
-        "the parameters were not touched: repair the environment and resume from the last checkpoint"
+        "the parameters were not touched: repair the environment and resume"
     )
 
 
@@ -28,8 +28,7 @@ def check_parameters(theta: Tensor) -> None:
         return
     broken = (~torch.isfinite(theta)).flatten(1).any(1).nonzero().flatten().tolist()
     raise NumericalTrouble(
-        f"the loss of policies {broken} is no longer finite; resume from the last checkpoint with a smaller "
-        "learning rate or larger minibatches"
+        f"the loss of policies {broken} is no longer finite; train with a smaller learning rate or larger minibatches"
     )
 
 
@@ -40,5 +39,5 @@ def check_weights(weights: Tensor) -> None:
     policy = int((~torch.isfinite(weights)).any(1).nonzero()[0])
     raise NumericalTrouble(
         f"the weights of policy {policy} are not finite: {weights[policy].tolist()}; the parameters were not touched: "
-        "repair the rule that made them and resume from the last checkpoint"
+        "repair the rule that made them and resume"
     )

@@ -14,10 +14,11 @@ from torch import Generator
 
 from engine.actor_critic import ActorCritic
 from engine.checkpoint import save_numbered
-from engine.evaluate import Scores, evaluate
+from engine.evaluate import Endless, Scores, evaluate
 from engine.population import Population
 from envs import VectorEnv, make
-from envs.errors import TradeoffError
+from envs.errors import NumericalTrouble, TradeoffError
+from envs.protocol import EnvSpec
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -57,6 +58,10 @@ class RunConfig:
         """A fresh run."""
         raise NotImplementedError
 
+    def discount_on(self, spec: EnvSpec) -> float:
+        """Of the returns that are reported."""
+        return spec.discount if self.discount is None else self.discount
+
     def shown(self, env: VectorEnv) -> VectorEnv:
         """The environment as policies see it."""
         return env
@@ -87,7 +92,7 @@ class Run(ABC):
         probe = self.make_env(1, config.seed)
         self.spec, self.exact_state = probe.spec, probe.exact_state
         probe.close()
-        self.discount = self.spec.discount if config.discount is None else config.discount
+        self.discount = config.discount_on(self.spec)
         self.steps = {"training": 0, "evaluation": 0}
         self.history: list[dict[str, Any]] = []
 
@@ -186,7 +191,7 @@ def complete(
 
     with bar(run, progress) as show:
         while not run.done:
-            row = run.advance()
+            row = _advance(run, out)
             if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
                 log(row)
             if run.at_rest:
@@ -199,6 +204,27 @@ def complete(
     return run.result()
 
 
+def _advance(run: Run, out: Path | str | None) -> dict[str, Any]:
+    """Run.advance; what was learnt before an evaluation that cannot end is saved, and trouble says what is left."""
+    try:
+        return run.advance()
+    except Endless:
+        run.rest()
+        if out is not None:
+            save_numbered(out, run.total, run.state_dict())
+        raise
+    except NumericalTrouble as error:
+        if out is None:
+            raise
+        raise type(error)(f"{error}; {_going_on(out)}") from error
+
+
+def _going_on(out: Path | str) -> str:
+    """Where a run that stopped would begin."""
+    saved = any(Path(out).glob("checkpoint-*.pt"))
+    return f"`tradeoff resume {out}` {'goes on from the last checkpoint' if saved else 'begins anew'}"
+
+
 def _interrupt(run: Run, out: Path | str | None) -> None:
     if out is None:
         raise Interrupted("stopped; nothing was saved: no folder")
@@ -206,5 +232,4 @@ def _interrupt(run: Run, out: Path | str | None) -> None:
         if not run.at_rest:
             save_numbered(out, run.total, run.state_dict())
         raise Interrupted(f"stopped; saved at {run.total} steps; go on with `tradeoff resume {out}`")
-    where = "goes on from the last checkpoint" if any(Path(out).glob("checkpoint-*.pt")) else "begins anew"
-    raise Interrupted(f"stopped; this environment's state cannot be read, so `tradeoff resume {out}` {where}")
+    raise Interrupted(f"stopped; this environment's state cannot be read, so {_going_on(out)}")

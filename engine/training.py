@@ -38,6 +38,10 @@ class TrainingConfig(RunConfig):
         """Factor of the learning rates once a share of the steps is spent."""
         return 1.0
 
+    def remarks(self, run: Training, record: dict[str, Tensor]) -> dict[str, Any]:
+        """What else an evaluation should note, as plain values; record: what the learner's last iteration said."""
+        return {}
+
     def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
         """What else the indicators of a finished run should hold; returns: [P, E, m + k] of its last episodes."""
         return {}
@@ -47,6 +51,7 @@ class Training(Run):
     """A run for one aim."""
 
     fresh: Scores  # of the last episodes, once there is a result
+    likeliest: Scores  # of those by the likeliest actions
 
     def __init__(self, config: TrainingConfig) -> None:
         """Build environment, model and the first policies."""
@@ -85,6 +90,7 @@ class Training(Run):
         length = scores.lengths.double().mean(1).tolist()
         if scores.sums is not None:
             said["sums"] = scores.sums.mean(1).tolist()
+        said |= self.config.remarks(self, record)
         self.history.append(
             {"steps": trained, "value": value.tolist(), "returns": scores.mean.tolist(), "length": length, **said}
         )  # fmt: skip
@@ -115,7 +121,7 @@ class Training(Run):
         """All policies, evaluated anew: as they were trained, and by their likeliest actions."""
         people = self.population
         played = [self.score_finally(deterministic=d) for d in (False, True)]
-        self.fresh = played[0]
+        self.fresh, self.likeliest = played
         steps = {**self.steps, "final_evaluation": sum(scores.steps for scores in played)}
         value, likeliest = (self.config.value(scores.mean, self.spec).tolist() for scores in played)
         indicators = {

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class TradeoffError(Exception):
     """Base of every error that this project raises on bad input; the program shows it in one line, exit code 2."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the finished message: some kinds are made from other arguments, and all come back from other processes."""
+        return _remade, (type(self), str(self), self.__dict__)
+
+
+def _remade(kind: type[TradeoffError], message: str, more: dict[str, Any]) -> TradeoffError:
+    error = kind.__new__(kind)
+    error.args = (message,)
+    error.__dict__.update(more)
+    return error
 
 
 class UnknownName(TradeoffError, ValueError):

@@ -65,7 +65,7 @@ def told(answer: tuple[Any, ...]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     if len(answer) not in (5, 6):
         raise TradeoffError(
             f"a step returned {len(answer)} values; expected observation, reward, terminated, truncated, info, or the "
-            "cost after the reward, too: wrap the environment"
+            "cost after the reward, too: wrap the environment (one that returns 4: envs.old_steps.OldSteps)"
         )
     seen, reward, *cost, terminated, truncated, info = answer
     return seen, reward, terminated, truncated, {**info, "cost": cost[0]} if cost else info
@@ -95,7 +95,7 @@ class Channels:
             wrong = int(np.flatnonzero(~np.isfinite(cost))[0])
             raise NumericalTrouble(
                 f"cost {self.names[wrong]!r} of {self.env} is {cost[wrong]} after action {step.action}; repair the "
-                "environment and resume from the last checkpoint"
+                "environment and resume"
             )
         return paid[self.left], cost
 

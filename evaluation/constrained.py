@@ -30,6 +30,10 @@ class InfeasibleLimits(ValueError):
         super().__init__(message)
         self.attainable = attainable
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole, so that it comes back from other processes."""
+        return type(self), (str(self), self.attainable)
+
 
 class ConstrainedOptimum(NamedTuple):
     """A best policy within k limits."""

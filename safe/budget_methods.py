@@ -48,6 +48,11 @@ class BudgetRun(ConstrainedConfig):
         """See RunConfig.shown: rewards and ends are the environment's, so scores are."""
         return self.budget(env, mode="watch")
 
+    def check_limits(self, spec: EnvSpec) -> None:
+        """See ConstrainedConfig.check_limits; a limit must be a budget, too."""
+        super().check_limits(spec)
+        self.budgets(spec)
+
     def budget(self, env: VectorEnv, mode: Mode, **shaping: Any) -> Budget:
         """An environment that shows what is left. Raises BadLimit for limits that are no budgets."""
         discount = self.discount if self.scale == "discounted" and self.discount else 1.0

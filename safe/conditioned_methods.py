@@ -65,12 +65,12 @@ class ConditionedRun(ConstrainedConfig):
             discount=run.discount, policies=self.policies, weights=self.shares(run.spec),
         )  # fmt: skip
 
-    def check(self, run: Training) -> None:
+    def check_limits(self, spec: EnvSpec) -> None:
         """Raise BadLimit where the exact model says that no policy keeps the strictest limits of the ranges."""
-        given = self.constraints(run.spec)
-        bind(given, run.spec, discount=run.discount)
+        given, discount = self.constraints(spec), self.discount_on(spec)
+        bind(given, spec, discount=discount)
         strictest = [replace(c, limit=float(min(c.limits) if c.sense == "<=" else max(c.limits))) for c in given]
-        exact_optimum(strictest, run.spec, run.discount)
+        exact_optimum(strictest, spec, discount)
 
     def shares(self, spec: EnvSpec) -> Tensor:
         """Weights of the objectives [m]. Raises BadLimit where their number does not fit."""
@@ -82,6 +82,10 @@ class ConditionedRun(ConstrainedConfig):
     def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
         """The weighted objectives, averaged over the limits that were played."""
         return returns[:, : len(spec.objectives)] @ self.shares(spec).to(returns)
+
+    def remarks(self, run: Training, record: dict[str, Tensor]) -> dict[str, Any]:
+        """Nothing: prices belong to limits, not to policies, and lie in the front."""
+        return {}
 
     def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
         """The ranges, and a row for every limit of the sweep: value, what was measured, price, exact optimum."""

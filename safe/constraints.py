@@ -87,7 +87,7 @@ class Constraints:
 
     def names(self) -> tuple[str, ...]:
         """Each constraint as a person writes it."""
-        return tuple(f"{c.cost} {c.sense} {'/'.join(f'{x:g}' for x in c.limits)}" for c in self.given)
+        return tuple(f"{c.cost} {c.sense} {_written(c)}" for c in self.given)
 
 
 def bind(
@@ -95,8 +95,9 @@ def bind(
 ) -> Constraints:
     """Match constraints with the channels of an environment.
 
-    Raises: UnknownName for a cost that the environment does not have; BadLimit for none at all, for two scales on one
-    channel, for limits per policy of different lengths, and for "per-step" without a discount below 1.
+    Raises: UnknownName for a cost that the environment does not have; BadLimit for none at all, for two scales or two
+    limits of one sense on a channel, for limits per policy of different lengths, and for "per-step" without a discount
+    below 1.
     """
     channels = (*spec.objectives, *spec.costs)
     for constraint in given:
@@ -129,6 +130,10 @@ def discounted_limit(limit: float, discount: float, horizon: int) -> float:
     return limit if discount == 1.0 else limit * (1 - discount**horizon) / ((1 - discount) * horizon)
 
 
+def _written(c: Constraint) -> str:
+    return "/".join(f"{x:g}" for x in c.limits)
+
+
 def _limits(given: Sequence[Constraint]) -> Tensor:
     policies = max(len(c.limits) for c in given)
     for c in given:
@@ -140,7 +145,13 @@ def _limits(given: Sequence[Constraint]) -> Tensor:
 
 def _check_scales(given: Sequence[Constraint], discount: float) -> None:
     scales: dict[str, Scale] = {}
+    asked: dict[tuple[str, str], Constraint] = {}
     for c in given:
+        twin = asked.setdefault((c.cost, c.sense), c)
+        if twin is not c:
+            raise BadLimit(
+                f"{c.cost!r} has two limits, {c.sense} {_written(twin)} and {c.sense} {_written(c)}; give one"
+            )
         if scales.setdefault(c.cost, c.scale) != c.scale:
             raise BadLimit(f"{c.cost!r} is limited as {scales[c.cost]} and as {c.scale}; a channel has one scale")
         if c.scale == "per-step" and discount >= 1:

@@ -160,6 +160,8 @@ class Lagrangian:
             raise BadLimit(f"{self.constraints.limit.shape[0]} limits per constraint for {self.policies} policies")
         device = self.constraints.limit.device
         fresh = self.rule.init(self.policies, len(self.constraints))
+        calm = torch.zeros_like(fresh["multiplier"])
+        self.rule.price(self.rule.step(fresh, calm), calm)  # gains that do not fit the limits are refused here
         self.state = {name: x.to(device) for name, x in fresh.items()}
 
     @property
@@ -169,11 +171,14 @@ class Lagrangian:
 
     def weights(self, returns: Tensor) -> Tensor:
         """See Scalarizer.weights."""
-        violation = self.constraints.violation(returns).double()
-        violation = torch.where(violation.isnan(), 0.0, violation)
-        price = self.rule.price(self.state, violation)
+        price = self.price(returns)
         self._check_finite("price", price)
         return self.constraints.weigh(self.base.weights(returns), price)
+
+    def price(self, returns: Tensor) -> Tensor:
+        """Prices [P, j] now, for measured returns [P, m + k]."""
+        violation = self.constraints.violation(returns).double()
+        return self.rule.price(self.state, torch.where(violation.isnan(), 0.0, violation))
 
     def update(self, returns: Tensor) -> None:
         """See Scalarizer.update."""
@@ -217,11 +222,21 @@ class Lagrangian:
         self.state = dict(state["dual"])
 
 
+def prices(scalarizer: Scalarizer, returns: Tensor) -> Tensor | None:
+    """Prices [P, j] that a scalarizer now puts on its limits, for measured returns [P, m + k]; None: it knows none.
+
+    Those of a scalarizer that another one extrapolates are its own.
+    """
+    rule: Any = getattr(scalarizer, "inner", scalarizer)
+    return rule.price(returns) if hasattr(rule, "price") else None
+
+
 def row(gain: Gain, constraints: int) -> Tensor:
     """A gain as float64 [j]."""
     values = gain if isinstance(gain, tuple) else (gain,) * constraints
     if len(values) != constraints:
-        raise ValueError(f"{len(values)} gains for {constraints} constraints; give one, or one each")
+        given = ", ".join(f"{x:g}" for x in values)
+        raise ValueError(f"{len(values)} gains for {constraints} constraints ({given}); give one, or one each")
     return torch.tensor(values, dtype=torch.float64)
 
 

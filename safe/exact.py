@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,20 @@ from envs.errors import UnknownName
 from envs.finite import FiniteModel
 from envs.protocol import EnvSpec
 from envs.registry import normal_form
-from evaluation import ConstrainedOptimum, FiniteProblem, InfeasibleLimits, constrained_optimum, finite_problem
+from evaluation import (
+    ConstrainedOptimum,
+    FiniteProblem,
+    InfeasibleLimits,
+    best_policy,
+    constrained_optimum,
+    finite_problem,
+)
 from evaluation.constrained import Limit
 from evaluation.finite import NoConvergence
+from evaluation.flows import NoStationaryOptimum
 from safe.constraints import BadLimit, Constraint, Scale
+
+ROUNDS, CLOSE = 50, 1e-12  # of Dinkelbach's iteration: at most so many, and until no average moves by more
 
 
 def exact_optimum(
@@ -24,23 +34,20 @@ def exact_optimum(
     """The largest value of any policy within limits; the policy may look at the clock and at random numbers.
 
     weights: [m] of the objectives in the value; none: equal ones, the value is their mean.
-    None where no model is known, and where the linear program would measure something else than the run: limits of
-    another discount than the objectives, averages over steps, limits that differ by policy.
+    None where no model is known, where limits differ by policy, and where limits are on other sums than the value
+    (undiscounted beside discounted): then they are only checked.
     Raises: BadLimit when no policy keeps the limits, naming the nearest that can be reached.
     """
-    problem = _problem(spec, discount)
-    if problem is None or not all(_same_units(c, discount) for c in given):
+    if any(len(c.limits) > 1 for c in given):
         return None
-    m, channels = len(spec.objectives), (*spec.objectives, *spec.costs)
-    limits = [Limit(channels.index(c.cost), c.limits[0] / _unit(c.scale, discount), c.sense) for c in given]
-    wanted = np.zeros(len(channels))
-    wanted[:m] = weights or 1 / m
-    try:
-        return constrained_optimum(problem, wanted, limits, horizon=spec.horizon)
-    except InfeasibleLimits as error:
-        raise BadLimit(_refusal(given, spec.id, error.attainable, discount)) from None
-    except NoConvergence:  # some policies never end an episode
-        return None
+    whole = [c for c in given if c.scale in ("episodic", "average")]  # on sums without discount
+    if discount == 1 or not whole:
+        return _within(given, spec, discount, weights)
+    _within(whole, spec, 1.0, weights)
+    rest = [c for c in given if c not in whole]
+    if rest:
+        _within(rest, spec, discount, weights)
+    return None
 
 
 def beside(best: ConstrainedOptimum, value: Sequence[float], given: Sequence[Constraint]) -> dict[str, Any]:
@@ -55,25 +62,80 @@ def beside(best: ConstrainedOptimum, value: Sequence[float], given: Sequence[Con
     }  # fmt: skip
 
 
-def _problem(spec: EnvSpec, discount: float) -> FiniteProblem | None:
-    if spec.backend != "torch":  # the original may differ from our tables
+def _within(
+    given: Sequence[Constraint], spec: EnvSpec, discount: float, weights: Sequence[float]
+) -> ConstrainedOptimum | None:
+    """See exact_optimum, for limits on sums of one discount."""
+    table = _table(given, spec, discount)
+    if table is None:
         return None
-    model = _model(spec, discount)
+    wanted, m = np.zeros(table.problem.reward.shape[2]), len(spec.objectives)
+    wanted[:m] = weights or 1 / m
+    try:
+        best = constrained_optimum(table.problem, wanted, table.limits, horizon=spec.horizon, average=table.endless)
+    except InfeasibleLimits as error:
+        near = [
+            _nearest_average(table.problem, c, spec, table.steps) if c.scale == "average" and not table.endless else x
+            for c, x in zip(given, error.attainable, strict=True)
+        ]
+        raise BadLimit(_refusal(given, spec.id, near, discount)) from None
+    except (NoConvergence, NoStationaryOptimum):  # some policies never end an episode
+        return None
+    return None if table.endless else best._replace(returns=best.returns[: table.steps])
+
+
+class _Table(NamedTuple):
+    """What the linear program is asked. Columns: channels, then 1 for every step, then channels less their average."""
+
+    problem: FiniteProblem
+    limits: list[Limit]
+    steps: int  # column of the steps
+    endless: bool  # no episode ends: all is measured per step
+
+
+def _table(given: Sequence[Constraint], spec: EnvSpec, discount: float) -> _Table | None:
+    """None where no model is known. A mean over steps stays below d where the sum of (cost - d) stays below 0."""
+    by_step = any(c.scale == "average" for c in given)
+    model = _model(spec, discount, by_step)
     if model is None:
         return None
-    paid = np.concatenate([model.reward, model.cost], -1)
-    return finite_problem(model.transition, paid, start=model.start, discount=discount, terminal=model.terminal)
+    endless = spec.horizon is None and not model.terminal.any() and all(c.scale == "average" for c in given)
+    channels = (*spec.objectives, *spec.costs)
+    paid = [*np.moveaxis(np.concatenate([model.reward, model.cost], -1), -1, 0)]
+    steps = np.ones_like(paid[0]) * ~model.terminal[:, None]
+    columns, limits = [*paid, steps], []
+    for c in given:
+        channel, bound = channels.index(c.cost), c.limits[0] / _unit(c.scale, discount)
+        if c.scale == "average" and not endless:
+            columns.append(paid[channel] - bound * steps)
+            channel, bound = len(columns) - 1, 0.0
+        limits.append(Limit(channel, bound, c.sense))
+    problem = finite_problem(
+        model.transition, np.stack(columns, -1), start=model.start, discount=discount, terminal=model.terminal
+    )
+    return _Table(problem, limits, len(channels), endless)
 
 
-def _model(spec: EnvSpec, discount: float) -> FiniteModel | None:
+def _model(spec: EnvSpec, discount: float, by_step: bool) -> FiniteModel | None:
+    """by_step: single steps are asked for, not the sums of whole episodes."""
+    if spec.backend != "torch":  # the original may differ from our tables
+        return None
     try:
         return finite_model(spec.id)
     except UnknownName:
-        return normal_form(spec.id, spec.horizon) if discount == 1 else None
+        return normal_form(spec.id, spec.horizon) if discount == 1 and not by_step else None
 
 
-def _same_units(c: Constraint, discount: float) -> bool:
-    return len(c.limits) == 1 and (c.scale in ("discounted", "per-step") or (c.scale == "episodic" and discount == 1))
+def _nearest_average(problem: FiniteProblem, c: Constraint, spec: EnvSpec, steps: int) -> float:
+    """The mean over steps that comes nearest to a limit: a ratio of sums, by Dinkelbach's iteration."""
+    sign, found = (1.0 if c.sense == "<=" else -1.0), c.limits[0]
+    row, clock = np.eye(problem.reward.shape[2])[[(*spec.objectives, *spec.costs).index(c.cost), steps]]
+    for _ in range(ROUNDS):
+        sums = best_policy(problem, -sign * (row - found * clock), horizon=spec.horizon).returns
+        before, found = found, float(row @ sums / (clock @ sums))
+        if abs(found - before) < CLOSE:
+            break
+    return found
 
 
 def _unit(scale: Scale, discount: float) -> float:

@@ -128,7 +128,7 @@ class Watch:
                     f"cost {name!r} is negative ({self.low[i]:.4g}); a cost is kept low: limit a reward by '>='",
                 )
         for i in c.index.tolist():
-            if self.rollouts >= self.patience and self.low[i] == self.high[i] and not self.moved[i]:
+            if self.rollouts >= self.patience and self._still(i):
                 self._tell(
                     f"{c.channels[i]} still",
                     f"{c.channels[i]!r} has been {self.low[i]:.4g} at every step of {self.rollouts} rollouts; its "
@@ -141,6 +141,20 @@ class Watch:
                 f"no episode has ended in {self.silent} rollouts, so limits per episode price nothing; set a horizon "
                 "or use the scale 'average'",
             )
+
+    def _still(self, channel: int) -> bool:
+        """Whether every step paid the same and no measured value differed from the one before."""
+        return bool(self.low[channel] == self.high[channel] and not self.moved[channel])
+
+    def idle(self) -> list[str]:
+        """A sentence for every limited channel that was 0 at every step so far, however short the run."""
+        c = self.constraints
+        idle = [i for i in dict.fromkeys(c.index.tolist()) if self._still(i) and self.low[i] == 0]
+        return [
+            f"{c.channels[i]!r} was 0 at every step of {self.rollouts} rollouts; its limit steered nothing: is the "
+            "channel wired up?"
+            for i in idle
+        ]
 
     def _tell(self, topic: str, message: str) -> None:
         if topic not in self.told:

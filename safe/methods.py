@@ -15,8 +15,10 @@ from engine.loop import Loop
 from engine.training import Training, TrainingConfig
 from envs.protocol import EnvSpec
 from safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
+from safe.duals import prices
 from safe.exact import beside, exact_optimum
 from safe.measuring import Watch
+from safe.report import broken_when_deterministic, broken_when_stochastic
 from safe.solvers import (
     CPO,
     CRPO,
@@ -73,10 +75,14 @@ class ConstrainedConfig(TrainingConfig):
         return self.judged(learner, run)
 
     def check(self, run: Training) -> None:
-        """Raise BadLimit where the exact model says that no policy keeps the limits."""
-        given = self.constraints(run.spec)
-        bind(given, run.spec, discount=run.discount)  # unknown channels are named first
-        exact_optimum(given, run.spec, run.discount)
+        """Raise UnknownName or BadLimit for limits that no run can keep."""
+        self.check_limits(run.spec)
+
+    def check_limits(self, spec: EnvSpec) -> None:
+        """Raise UnknownName, or BadLimit where the exact model says that no policy keeps the limits."""
+        given, discount = self.constraints(spec), self.discount_on(spec)
+        bind(given, spec, discount=discount)  # unknown channels are named first
+        exact_optimum(given, spec, discount)
 
     def judged(self, learner: Any, run: Training) -> Any:
         """The learner, watched by the limits themselves: what is kept in reserve counts for training alone."""
@@ -92,13 +98,25 @@ class ConstrainedConfig(TrainingConfig):
         """See TrainingConfig.rate."""
         return 1.0 - share if self.learner.anneal else 1.0
 
+    def remarks(self, run: Training, record: dict[str, Tensor]) -> dict[str, Any]:
+        """The prices [P, j] of the limits, where a method has some."""
+        found = record.get("multiplier")
+        if found is None:
+            found = prices(run.learner.scalarizer, record["returns"])
+        return {} if found is None else {"prices": found.double().tolist()}
+
     def context(self, run: Training, returns: Tensor) -> dict[str, Any]:
-        """The limits and how they were kept, whether training ever came within them, and the exact optimum if known."""
+        """The limits, how they were kept by either way of choosing actions and at what price, and the exact optimum."""
         given = self.constraints(run.spec)
         bound = bind(given, run.spec, discount=run.discount)
         found = kept(bound, at_scale(bound, run.fresh), run.fresh.lengths)
+        found |= by_likeliest(bound, run.likeliest, found["violation"])
+        if run.history and "prices" in run.history[-1]:
+            by_limit = zip(*run.history[-1]["prices"], strict=True)
+            found["prices"] = dict(zip(bound.names(), map(list, by_limit), strict=True))
         watch: Watch = run.learner.episodes.watch  # type: ignore[attr-defined]
         found["never_feasible"] = watch.verdict(run.steps["training"] // self.policies)
+        found["never_moved"] = watch.idle()
         best = exact_optimum(given, run.spec, run.discount)
         value = self.value(returns.mean(1), run.spec).tolist()
         return found if best is None else found | {"exact": beside(best, value, given)}
@@ -133,6 +151,26 @@ def kept(bound: Constraints, measured: Tensor, lengths: Tensor | None = None) ->
         "feasible": (mean <= 0).all(1).tolist(),
         "episodes_over_the_limit": (excess > 0).double().mean(1).tolist(),
     }
+
+
+def by_likeliest(bound: Constraints, scores: Scores, drawn: list[list[float]]) -> dict[str, Any]:
+    """How limits are kept by the likeliest actions, and a sentence for every limit that one way of acting breaks.
+
+    drawn: violation [P, j] of each limit by drawn actions.
+    """
+    found = kept(bound, at_scale(bound, scores), scores.lengths)
+    del found["limits"]
+    told = []
+    for p, pair in enumerate(zip(drawn, found["violation"], strict=True)):
+        one, other = ([measured_at(c, x) for c, x in zip(bound.given, row, strict=True)] for row in pair)
+        said = broken_when_deterministic(one, other, bound.given) + broken_when_stochastic(one, other, bound.given)
+        told += [f"policy {p}: {sentence}" for sentence in said]
+    return {"likeliest_actions": found, "broken_by_one_way_of_acting": told}
+
+
+def measured_at(c: Constraint, violation: float) -> float:
+    """What was measured where a limit was exceeded by so much."""
+    return c.limits[0] + (violation if c.sense == "<=" else -violation)
 
 
 def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:

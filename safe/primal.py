@@ -79,6 +79,9 @@ class LogBarrier(Memoryless):
 
     def weights(self, returns: Tensor) -> Tensor:
         """See Scalarizer.weights."""
+        return self.constraints.weigh(self.base.weights(returns), self.price(returns))
+
+    def price(self, returns: Tensor) -> Tensor:
+        """Slope of the barrier [P, j] at measured returns [P, m + k]."""
         slack = -self.constraints.violation(returns)
-        price = (1 / (self.sharpness * slack.clamp_min(1 / (self.sharpness * self.bound)))).nan_to_num(0.0)
-        return self.constraints.weigh(self.base.weights(returns), price)
+        return (1 / (self.sharpness * slack.clamp_min(1 / (self.sharpness * self.bound)))).nan_to_num(0.0)

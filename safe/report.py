@@ -110,18 +110,33 @@ def without_range(cost: str) -> str:
 
 
 def broken_when_deterministic(
-    stochastic: Sequence[float], deterministic: Sequence[float], limits: Mapping[str, float]
+    stochastic: Sequence[float], deterministic: Sequence[float], limits: Sequence[Constraint]
 ) -> list[str]:
     """A sentence for every limit that a policy keeps when it draws its actions and breaks when it plays the likeliest.
 
-    stochastic, deterministic: expected costs in the order of the limits. The best policy within limits may have to mix.
+    stochastic, deterministic: measured values in the order of limits. The best policy within limits may have to mix.
     """
-    rows = zip(limits.items(), stochastic, deterministic, strict=True)
     return [
-        f"{name}: {drawn:.4g} <= {limit:g} with drawn actions, {fixed:.4g} with the likeliest; deploy it stochastic"
-        for (name, limit), drawn, fixed in rows
-        if drawn <= limit < fixed
+        f"{_both_ways(c, drawn, fixed)}; deploy it stochastic"
+        for c, drawn, fixed in zip(limits, stochastic, deterministic, strict=True)
+        if _keeps(drawn, c) and not _keeps(fixed, c)
     ]
+
+
+def broken_when_stochastic(
+    stochastic: Sequence[float], deterministic: Sequence[float], limits: Sequence[Constraint]
+) -> list[str]:
+    """The other way round: limits that a policy keeps by its likeliest actions and breaks when it draws them."""
+    return [
+        f"{_both_ways(c, drawn, fixed)}; deploy it deterministic"
+        for c, drawn, fixed in zip(limits, stochastic, deterministic, strict=True)
+        if _keeps(fixed, c) and not _keeps(drawn, c)
+    ]
+
+
+def _both_ways(limit: Constraint, drawn: float, fixed: float) -> str:
+    asked = f"{limit.cost} {limit.sense} {limit.limits[0]:g}"
+    return f"{asked}: {drawn:.4g} with drawn actions, {fixed:.4g} with the likeliest"
 
 
 class _Facts(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input
-from tradeoff.registry import METHODS, recommended
+from tradeoff.registry import METHODS, recommended, spec_of
 from tradeoff.results import kind_in
 from tradeoff.settings import build
 from tradeoff.suites import SUITES, Task
@@ -53,11 +53,16 @@ def tasks(suite: str, envs: Sequence[str] = (), limit: Sequence[str] = ()) -> tu
 
 
 def jobs(plan: Plan) -> list[Job]:
-    """A job per task, method and seed. Raises UnknownName; BadInput for a method that knows no limits."""
+    """A job per task, method and seed.
+
+    Raises: UnknownName; BadInput for a method that knows no limits, BadLimit for limits that no policy keeps.
+    """
     found = []
     for task in plan.tasks:
+        spec = spec_of(task.env)
         for method in plan.methods:
             base = _base(method, task, plan.margin)
+            base.check_limits(spec)
             turn = base.learner.rollout_steps * base.learner.environments
             every = max(1, round(plan.steps / plan.evaluations / turn))
             for seed in plan.seeds:

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with short_warnings():
             return _run(words[0], words[1:])
     except KeyboardInterrupt:
-        print("stopped at once; `tradeoff resume` goes on from the last checkpoint", file=sys.stderr)
+        print("stopped at once; `tradeoff resume` goes on from the last checkpoint, if there is one", file=sys.stderr)
         return 130
     except SystemExit as end:  # the option parser's own
         return end.code if isinstance(end.code, int) else 2

@@ -20,7 +20,6 @@ from tradeoff.summary import files
 
 PICTURES = ("curve.png",)
 LINE, LIMIT, AIM = "#0072B2", "#D55E00", "#CC79A7"
-UNPRICED = ("p3o", "cpo", "pcpo")  # keep limits without putting prices into the weights
 FEW = 8  # policies up to which each has a line of its own
 WIDE = 100.0  # times its usual size from which a number needs a logarithmic axis
 Array = NDArray[np.float64]
@@ -94,17 +93,12 @@ def series(trained: Trained, name: str) -> Array:
 
 
 def _prices(trained: Trained) -> list[Panel]:
-    """A panel per limited channel: by how much its weight differs from that without limits, towards keeping them."""
-    if trained.indicators["method"] in UNPRICED or "weights" not in (trained.history or [{}])[0]:
+    """A panel per limit, for methods that put prices on theirs."""
+    if not trained.history or not all("prices" in row for row in trained.history):
         return []
-    found, weights = [], series(trained, "weights")
-    for i, name in enumerate(trained.channels):
-        limits = _limits(trained, name, "episodic")
-        if limits:
-            base = 1.0 / trained.objectives if i < trained.objectives else 0.0
-            sign = -1.0 if limits[0].sense == "<=" and len({c.sense for c in limits}) == 1 else 1.0
-            found.append(Panel(f"price of {name}", "objective per unit", sign * (weights[..., i] - base)))
-    return found
+    paid = np.moveaxis(series(trained, "prices"), -1, 0)
+    names = trained.indicators["limits"]
+    return [Panel(f"price of {name}", "objective per unit", x) for name, x in zip(names, paid, strict=True)]
 
 
 def _limits(trained: Trained, channel: str, scale: Scale) -> tuple[Constraint, ...]:
@@ -177,6 +171,7 @@ def summary(trained: Trained, folder: Path) -> str:
         f"  value              {_spread(scores['value'])}; likeliest actions: {_spread(scores['deterministic_value'])}",
         *(f"  {name:<18} {_spread(x)}" for name, x in _channels(trained)),
         *_limit_lines(scores),
+        *_warnings(scores),
         *_exact_lines(scores),
         *(limit_front.lines(trained) if "front" in scores else ()),
         f"  environment steps  {steps['total']:,} ({parts})",
@@ -203,11 +198,27 @@ def _spread(values: list[float]) -> str:
 def _limit_lines(scores: dict[str, Any]) -> list[str]:
     if "limits" not in scores:
         return []
-    share = np.array(scores["episodes_over_the_limit"]).mean(0)
-    held = f"held by {sum(scores['feasible'])} of {len(scores['feasible'])} policies on average"
-    over = ", ".join(f"{name} in {x:.0%}" for name, x in zip(scores["limits"], share, strict=True))
-    never = [f"  warning            {scores['never_feasible']}"] if scores.get("never_feasible") else []
-    return [f"  limits             {held}; episodes that break them: {over}", *never]
+    lines = [f"  limits             {_held(scores, scores['limits'])}"]
+    if "likeliest_actions" in scores:
+        lines.append(f"    likeliest actions  {_held(scores['likeliest_actions'], scores['limits'])}")
+    prices = ", ".join(f"{name}: {_spread(x)}" for name, x in scores.get("prices", {}).items())
+    return [*lines, f"  prices             {prices}"] if prices else lines
+
+
+def _held(found: dict[str, Any], limits: list[str]) -> str:
+    """How many policies keep limits on average, and in how many episodes each is broken."""
+    share = np.array(found["episodes_over_the_limit"]).mean(0)
+    over = ", ".join(f"{name} in {x:.0%}" for name, x in zip(limits, share, strict=True))
+    held = f"held by {sum(found['feasible'])} of {len(found['feasible'])} policies on average"
+    return f"{held}; episodes that break them: {over}"
+
+
+def _warnings(scores: dict[str, Any]) -> list[str]:
+    """What a user should know before a policy is used."""
+    apart = scores.get("broken_by_one_way_of_acting", [])
+    more = f"; and {len(apart) - 1} more in indicators.json" if len(apart) > 1 else ""
+    found = [scores.get("never_feasible"), *scores.get("never_moved", []), f"{apart[0]}{more}" if apart else None]
+    return [f"  warning            {said}" for said in found if said]
 
 
 def _exact_lines(scores: dict[str, Any]) -> list[str]:

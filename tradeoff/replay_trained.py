@@ -17,6 +17,7 @@ from safe.constraints import Constraints, bind
 from safe.methods import at_scale, kept, read_limit
 from tradeoff.catalogue import plain
 from tradeoff.errors import BadInput
+from tradeoff.registry import spec_of
 from tradeoff.settings import FILE, read_settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Replay(NamedTuple):
     trained: Trained
     scores: dict[str, Scores]  # by how actions are chosen
     asked: dict[str, Any]  # episodes, seed
-    limits: Constraints | None = None  # that policies which see their limits were asked to keep
+    limits: Constraints | None = None  # of the run; for policies that see their limits, those they were asked to keep
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ class Replay(NamedTuple):
         }
         if self.limits is None:
             return found
-        kept_by = kept(self.limits, at_scale(self.limits, scores))
+        kept_by = kept(self.limits, at_scale(self.limits, scores), scores.lengths)
         return found | {"kept": kept_by["feasible"][p], "violation": kept_by["violation"][p],
                         "share_of_episodes_over": kept_by["episodes_over_the_limit"][p]}  # fmt: skip
 
@@ -104,13 +105,16 @@ def replay(
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
     trained = Trained.load(folder)
     discount = trained.indicators["discount"] if discount is None else discount
-    config = read_settings(folder).config if (folder / FILE).is_file() else None
+    config: Any = read_settings(folder).config if (folder / FILE).is_file() else None
 
     def make_env(num_envs: int, first: int) -> VectorEnv:
         env = make(trained.env, num_envs, seed=first, max_episode_steps=config.horizon if config else None)
         return config.shown(env) if config else env
 
     chosen, context = _chosen(trained, limit)
+    if chosen is None and hasattr(config, "constraints"):
+        spec = spec_of(trained.env)
+        chosen = bind(config.constraints(spec), spec, discount=trained.indicators["discount"])
     scores = {
         mode: play(make_env, trained.model, trained.population, episodes=episodes, seed=seed, discount=discount,
                    deterministic=deterministic, context=context)
@@ -123,8 +127,7 @@ def _chosen(trained: Trained, limit: Sequence[str]) -> tuple[Constraints | None,
     """The limits that policies are to keep, and what they see of them; None for policies that do not see limits."""
     if "limit_ranges" not in trained.indicators and not limit:
         return None, None
-    scale, probe = ranges_of(trained)[0].scale, make(trained.env)
-    probe.close()
-    chosen = [read_limit(text, probe.spec, scale) for text in limit]
+    scale, spec = ranges_of(trained)[0].scale, spec_of(trained.env)
+    chosen = [read_limit(text, spec, scale) for text in limit]
     context = seen_limits(trained, chosen)
-    return bind(chosen, probe.spec, discount=trained.indicators["discount"]), context
+    return bind(chosen, spec, discount=trained.indicators["discount"]), context

@@ -30,8 +30,7 @@ FILES = ("runs.csv", "standings.csv", "standings.json")
 def bound_of(job: Job) -> Constraints:
     """The limits of a job, bound to its environment."""
     spec = spec_of(job.config.env)
-    discount = spec.discount if job.config.discount is None else job.config.discount
-    return bind(job.config.constraints(spec), spec, discount=discount)
+    return bind(job.config.constraints(spec), spec, discount=job.config.discount_on(spec))
 
 
 def excess(bound: Constraints, returns: Any) -> Array:

@@ -48,8 +48,10 @@ def test_constraints_that_contradict_each_other_are_refused(channels) -> None:
     with pytest.raises(BadLimit, match="no constraint"):
         bind([], channels(), discount=0.9)
     with pytest.raises(BadLimit, match="give 1 or 3"):
-        bind([Constraint(cost="cost", limit=(1.0, 2.0)), Constraint(cost="cost", limit=(1.0, 2, 3))], channels(),
-             discount=0.9)  # fmt: skip
+        longer = Constraint(cost="cost", limit=(1.0, 2, 3), sense=">=")
+        bind([Constraint(cost="cost", limit=(1.0, 2.0)), longer], channels(), discount=0.9)
+    with pytest.raises(BadLimit, match="'cost' has two limits, <= 1 and <= 2; give one"):
+        bind([one, Constraint(cost="cost", limit=2.0)], channels(), discount=0.9)
 
 
 def test_violation_and_weights_by_hand(channels, tensor) -> None:
@@ -93,6 +95,28 @@ def test_every_scale_measures_what_it_says(channels) -> None:
     # The episode that was begun with 6 ends with another 6: 12, 6 + 3 and half of it; the average sees one step.
     found = measure.update(_rollout([[[[1.0, 6, 6, 6, 6]]]], [[[True]]], start=False))
     assert found.tolist() == [[1.5, 12, 9, 4.5, 6]]
+
+
+def test_a_violation_per_step_is_over_the_steps_that_a_value_sums(channels) -> None:
+    # Discount 1/2, 3 steps that cost 8, 4, 2: sums 14, 10.5 and 5.25 over 3, 1 + 1/2 + 1/4 and half of that; mean 14/3.
+    costs = ("episodic", "discounted", "per-step", "average")
+    given = [Constraint(cost=c, limit=5.0, scale=c) for c in costs]  # type: ignore[arg-type]
+    measure = MeasuredReturns(bind(given, channels(costs=costs), discount=0.5))
+    assert measure.latest.numel() == 0
+    measure.update(_rollout([[[[1.0, *[c] * 4]]] for c in (8, 4, 2)], [[[False]], [[False]], [[True]]]))
+    assert measure.span.tolist() == [[1.75, 3, 1.75, 0.875, 1]]
+    wanted = [9 / 3, 5.5 / 1.75, 0.25 / 0.875, 14 / 3 - 5]
+    torch.testing.assert_close(measure.violation_per_step, torch.tensor([wanted]))
+
+
+def test_a_violation_per_step_of_a_long_episode_is_one_minus_discount_times_it(bound) -> None:
+    # J = 3 / (1 - .9) = 30 and d = 10 but for .9^200 = 7e-10: (1 - .9) (30 - 10) = 2. Unfinished, it says nothing.
+    measure = MeasuredReturns(bound(Constraint(cost="cost", limit=10.0, scale="discounted"), discount=0.9))
+    measure.update(_rollout([[[[1.0, 3.0]]]] * 100, [[[False]]] * 100))
+    assert measure.violation_per_step.tolist() == [[0.0]]
+    measure.update(_rollout([[[[1.0, 3.0]]]] * 100, [[[i == 99]] for i in range(100)], start=False))
+    assert measure.span[0, 1].item() == pytest.approx(10)
+    assert measure.violation_per_step.item() == pytest.approx((1 - 0.9) * (30 - 10), rel=1e-5)
 
 
 def test_a_negative_cost_is_told_once(bound) -> None:

@@ -116,6 +116,12 @@ def test_numbers_of_gains_and_limits_must_fit(bound, tensor) -> None:
         Lagrangian(Linear(tensor([1, 0])), rules, projected_ascent(), 1)
     with pytest.raises(ValueError, match="2 gains for 1"):
         Lagrangian(Linear(tensor([1, 0], [1, 0])), rules, projected_ascent(start=(1.0, 2.0)), 2)
+    two = bound(Constraint(cost="a", limit=1.0), Constraint(cost="b", limit=1.0))
+    three = (1.0, 2.0, 0.5)
+    for rule in (PID(kp=three), PID(ki=three), PID(kd=three), OptimisticAscent(rate=three),
+                 OptimisticAscent(strength=three), augmented(three, 1.0)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"3 gains for 2 constraints \(1, 2, 0.5\); give one, or one each"):
+            Lagrangian(Linear(tensor([1, 0, 0])), two, rule, 1)
     for wrong in ({"kp": -1.0}, {"ki": nan}, {"delay": 0}, {"smooth": 1.0}, {"bound": 0.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             PID(**wrong)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine import checkpoint
 from engine.run import Interrupted, complete
-from envs import make
+from envs import finite_arrays, make, make_tabular
 from safe.constraints import BadLimit, Constraint
 from safe.exact import beside, exact_optimum
 from tradeoff.cli import main
@@ -47,7 +48,53 @@ def test_per_step_limits_are_discounted_sums_over_their_span() -> None:
     share = (7 - 6.642) / 0.90315
     assert sums.returns == pytest.approx([7.0, -2.71 - share * 1.3851]) and steps.returns == pytest.approx(sums.returns)
     assert exact_optimum(_time(-6.0), SPEC, 0.9) is None  # objectives discounted, limits not: another problem
-    assert exact_optimum(_time(-1.0, scale="average"), SPEC, 1.0) is None
+    per_policy = [Constraint(cost="time", limit=(-6.0, -7.0), sense=">=")]
+    assert exact_optimum(per_policy, SPEC, 1.0) is None
+
+
+def test_a_mean_over_steps_is_a_ratio_of_sums() -> None:
+    # Treasure T after t steps keeps a mean of 2.5 where T - 2.5 t >= 0: 8.2 after 3 steps has 0.7 to spare and is worth
+    # (8.2 - 3) / 2 = 2.6, 11.5 after 5 lacks 1.0 and has 3.25. So 0.7 / 1.7 of the second: 2.6 + 0.65 * 0.7 / 1.7.
+    limit = [Constraint(cost="treasure", limit=2.5, scale="average", sense=">=")]
+    best = exact_optimum(limit, SPEC, 1.0)
+    assert best is not None and best.value == pytest.approx(2.6 + 0.65 * 0.7 / 1.7)
+    assert best.returns == pytest.approx([8.2 + 3.3 * 0.7 / 1.7, -3 - 2 * 0.7 / 1.7])
+    assert best.multipliers == pytest.approx([0.65 / 1.7])
+    # Every step costs one; the best mean of all is 8.2 / 3.
+    with pytest.raises(BadLimit, match=r"keeps time >= -0.5 \(the most that any policy reaches is -1\); relax"):
+        exact_optimum(_time(-0.5, scale="average"), SPEC, 1.0)
+    with pytest.raises(BadLimit, match=r"treasure >= 3 \(the most that any policy reaches is 2.73333\)"):
+        exact_optimum([Constraint(cost="treasure", limit=3.0, scale="average", sense=">=")], SPEC, 1.0)
+    rooms = make("safe-four-room-v0").spec  # known by its outcomes alone: what single steps cost is not
+    assert exact_optimum([Constraint(cost="time", limit=0.5, scale="average")], rooms, 1.0) is None
+
+
+def test_limits_without_discount_are_checked_beside_discounted_objectives() -> None:
+    with pytest.raises(BadLimit, match=r"time >= -0.5 \(the most that any policy reaches is -1\)"):
+        exact_optimum(_time(-0.5), SPEC, 0.9)
+    with pytest.raises(BadLimit, match=r"time >= -0.5 \(the most that any policy reaches is -1\)"):
+        exact_optimum(_time(-0.5, scale="average"), SPEC, 0.9)
+    # 7.54515 is the most at 0.9, see above; the undiscounted limit beside it can be kept.
+    both = [*_time(-6.0), Constraint(cost="treasure", limit=7.6, sense=">=", scale="discounted")]
+    with pytest.raises(BadLimit, match=r"treasure >= 7.6 \(the most that any policy reaches is 7.54515\)"):
+        exact_optimum(both, SPEC, 0.9)
+
+
+def test_where_no_episode_ends_means_are_checked_in_the_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    # To work pays 1 and leads to a hot state, which costs 1 in every step there; to rest costs 0.25.
+    move, paid, cost = np.zeros((2, 2, 2)), np.zeros((2, 2, 1)), np.zeros((2, 2, 1))
+    move[:, 0, 0] = move[:, 1, 1] = paid[:, 1] = cost[1] = 1
+    cost[0] = 0.25
+    model = finite_arrays(move, paid, cost=cost, horizon=None)
+    monkeypatch.setattr("safe.exact.finite_model", lambda id: model)
+    env = make_tabular(model, 1, id="oven", objectives=["work"], costs=["heat"])
+    heat = {"cost": "heat", "scale": "average"}
+    assert exact_optimum([Constraint(**heat, limit=0.25)], env.spec, 1.0) is None  # kept, and never ends
+    with pytest.raises(BadLimit, match=r"oven keeps heat <= 0.2 \(the least that any policy reaches is 0.25\)"):
+        exact_optimum([Constraint(**heat, limit=0.2)], env.spec, 1.0)
+    with pytest.raises(BadLimit, match=r"heat >= 1.5 \(the most that any policy reaches is 1\)"):
+        exact_optimum([Constraint(**heat, limit=1.5, sense=">=")], env.spec, 0.9)
+    assert exact_optimum([Constraint(cost="heat", limit=9.0)], env.spec, 1.0) is None  # no sum ends
 
 
 def test_what_no_policy_reaches_is_refused_with_what_can_be_reached() -> None:
@@ -56,9 +103,14 @@ def test_what_no_policy_reaches_is_refused_with_what_can_be_reached() -> None:
         exact_optimum(_time(-0.5), SPEC, 1.0)
 
 
-@pytest.mark.parametrize("method", ["reload", "p3o"])
-def test_an_infeasible_limit_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str) -> None:
-    words = ["train", method, *WORDS, "--limit", "time>=-0.5", "--out", str(tmp_path / "run")]
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("reload", ()), ("p3o", ()), ("lagrangian", ("--scale", "average")), ("lagrangian", ("--discount", "0.9"))],
+)
+def test_an_infeasible_limit_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, more: tuple[str, ...]
+) -> None:
+    words = ["train", method, *WORDS, "--limit", "time>=-0.5", *more, "--out", str(tmp_path / "run")]
     assert main(words) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "any policy reaches is -1" in said and not (tmp_path / "run").exists()

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from engine.evaluate import Scores
+from engine.run import complete
 from envs import make
+from safe.budget_methods import METHODS as BUDGETS
 from safe.constraints import Constraint, bind
-from safe.methods import METHODS, at_scale, kept
+from safe.methods import METHODS, at_scale, by_likeliest, kept
 
 
 def test_every_scale_by_hand() -> None:
@@ -69,3 +71,48 @@ def test_a_run_is_judged_by_what_it_was_asked(
     if discount != 1:
         row = found.history[-1]
         assert row["sums"][0][1] == pytest.approx(-row["length"][0])  # every step costs 1
+
+
+def test_a_limit_is_judged_by_the_likeliest_actions_too() -> None:
+    # Limit 2 on treasure. Policy 0 draws 2 and 1 (kept) and plays 3 and 2 by its likeliest actions (broken by 0.5);
+    # policy 1 the other way round, policy 2 keeps it by both.
+    bound = bind([Constraint(cost="treasure", limit=2.0)], make("deep-sea-treasure-v0").spec, discount=1.0)
+    fixed = torch.tensor([[3.0, 2], [1, 2], [0, 1]]).double()
+    scores = Scores(torch.stack([fixed, -fixed], -1), torch.ones(3, 2), 6)
+    said = by_likeliest(bound, scores, [[-0.5], [0.25], [-1.0]])
+    assert said["likeliest_actions"] == {
+        "violation": [[0.5], [-0.5], [-1.5]], "feasible": [False, True, True],
+        "episodes_over_the_limit": [[0.5], [0.0], [0.0]],
+    }  # fmt: skip
+    assert said["broken_by_one_way_of_acting"] == [
+        "policy 0: treasure <= 2: 1.5 with drawn actions, 2.5 with the likeliest; deploy it stochastic",
+        "policy 1: treasure <= 2: 2.25 with drawn actions, 1.5 with the likeliest; deploy it deterministic",
+    ]
+
+
+def test_a_run_judges_its_last_episodes_by_both_ways_of_acting() -> None:
+    kind = METHODS["lagrangian"]
+    found = replace(kind(), limit=("time>=-6",), steps=900, policies=2, final_episodes=5).run()
+    likeliest = found.indicators["likeliest_actions"]
+    for said, played in ((found.indicators, found.returns), (likeliest, found.deterministic_returns)):
+        assert np.array(said["violation"])[:, 0] == pytest.approx(-6 - played[..., 1].mean(1))
+    assert found.indicators["violation"] != likeliest["violation"]
+
+
+PRICED = {"reload", "lagrangian", "pid-lagrangian", "augmented-lagrangian", "ipo", "focops", "cup", "rcpo"}
+
+
+@pytest.mark.parametrize("method", sorted({**METHODS, **BUDGETS}))
+def test_methods_with_prices_tell_them_and_no_other_does(method: str) -> None:
+    # Time is at least 1, so a budget of 6 for it fits all of them.
+    kind, env = {**METHODS, **BUDGETS}[method], "safe-deep-sea-treasure-v0"
+    run = replace(kind(), env=env, limit=("time<=6",), steps=700, policies=2, final_episodes=2).start()
+    complete(run)
+    found = run.result()
+    assert all(("prices" in row) == (method in PRICED) for row in found.history)
+    assert ("prices" in found.indicators) == (method in PRICED)
+    if method in PRICED:
+        prices = found.indicators["prices"]["time <= 6"]
+        assert [[x] for x in prices] == found.history[-1]["prices"] and min(prices) >= 0
+    if method in ("lagrangian", "rcpo"):
+        assert prices == run.learner.scalarizer.multiplier[:, 0].tolist() and max(prices) > 0

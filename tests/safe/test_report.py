@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from safe.bounds import BadCosts, clopper_pearson, cvar_bound, mean_bound
 from safe.constraints import Constraint
-from safe.report import broken_when_deterministic, count, safety_report
+from safe.report import broken_when_deterministic, broken_when_stochastic, count, safety_report
 
 HEAT, NOISE = Constraint(cost="heat", limit=1.0), Constraint(cost="noise", limit=0.5)
 COSTS = {"heat": [0.0] * 95 + [2.0] * 5, "noise": [1.0] * 100}
@@ -117,6 +117,16 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
         safety_report({"heat": [1.0]}, [HEAT], {"heat": (0.0, 4.0)})
 
 
-def test_a_limit_that_only_drawn_actions_keep_is_told() -> None:
-    said = broken_when_deterministic([0.5, 0.2, 2], [1.0, 0.1, 3], {"heat": 0.5, "noise": 1.0, "dust": 1.0})
-    assert said == ["heat: 0.5 <= 0.5 with drawn actions, 1 with the likeliest; deploy it stochastic"]
+def test_a_limit_that_one_way_of_acting_breaks_is_told() -> None:
+    # heat is kept by drawn actions alone, noise by both, dust by none, speed (at least 3) by the likeliest alone,
+    # grip (at least 2) by drawn actions alone.
+    limits = [HEAT, NOISE, *(Constraint(cost=c, limit=x, sense=s) for c, x, s in
+              (("dust", 1.0, "<="), ("speed", 3.0, ">="), ("grip", 2.0, ">=")))]  # fmt: skip
+    drawn, fixed = [HEAT.limits[0], 0.0, 2, 2.5, 2], [HEAT.limits[0] + 1, -1.0, 3, 3, 1.75]
+    assert broken_when_deterministic(drawn, fixed, limits) == [
+        f"heat <= {drawn[0]:g}: {drawn[0]:g} with drawn actions, {fixed[0]:g} with the likeliest; deploy it stochastic",
+        "grip >= 2: 2 with drawn actions, 1.75 with the likeliest; deploy it stochastic",
+    ]
+    assert broken_when_stochastic(drawn, fixed, limits) == [
+        "speed >= 3: 2.5 with drawn actions, 3 with the likeliest; deploy it deterministic"
+    ]

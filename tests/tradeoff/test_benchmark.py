@@ -13,6 +13,7 @@ import pytest
 
 from engine.trained import Trained
 from envs.errors import UnknownName
+from tests.tradeoff.conftest import Refuses
 from tradeoff import benchmark
 from tradeoff.cli import main
 from tradeoff.errors import BadInput
@@ -122,6 +123,22 @@ def test_what_cannot_be_compared_is_refused_before_anything_starts(tmp_path: Pat
         benchmark.jobs(plan)
     with pytest.raises(BadInput, match="workers must be at least 1, got 0"):
         benchmark.workers(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "methods", "says"),
+    [
+        ("lava=-5", ["lagrangian"], "safe-grid-v0 keeps lava <= -5 (the least that any policy reaches is 0.00146206)"),
+        ("lave=5", ["lagrangian", "crpo"], "unknown cost 'lave'; did you mean lava?"),
+        ("reward>=0.1", ["lagrangian", "saute"], "reward >= ... (episodic) is no budget: saute spends costs"),
+    ],
+)
+def test_limits_that_no_run_can_keep_stop_the_suite_before_its_first_run(
+    limit: str, methods: list[str], says: str, refuses: Refuses, tmp_path: Path
+) -> None:
+    words = ["benchmark", "safe-tabular", "--envs", "safe-grid-v0", "--steps", "100", "--seeds", "0"]
+    assert says in refuses(*words, "--methods", *methods, "--limit", limit, "--out", tmp_path / "runs")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,19 +13,21 @@ import pytest
 from engine.trained import Trained
 from safe.constraints import Constraint
 from tradeoff.cli import main
-from tradeoff.curves import Panel, _draw, draw, measured, panels, usual_size
+from tradeoff.curves import Panel, _draw, _limit_lines, _warnings, draw, measured, panels, usual_size
 from tradeoff.drawing import blank
 
 
-def history(limits: list[str], method: str = "lagrangian", discount: float = 0.5) -> Any:
+def history(limits: list[str], prices: Sequence[Any] = (), discount: float = 0.5) -> Any:
     """Two evaluations of two policies, one objective, one cost; episodes of 2 and 4 steps that cost 3 in every step."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"steps": 10, "value": [5.0, 6.0], "returns": [[5.0, 4.5], [6.0, 4.5]], "sums": [[9.0, 6.0], [9.0, 6.0]],
          "length": [2.0, 2.0], "weights": [[1.0, 0.0], [1.0, -0.25]]},
         {"steps": 20, "value": [7.0, 8.0], "returns": [[7.0, 5.625], [8.0, 4.5]], "sums": [[9.0, 12.0], [9.0, 6.0]],
          "length": [4.0, 2.0], "weights": [[1.0, -0.5], [1.0, -4.0]]},
     ]  # fmt: skip
-    indicators = {"method": method, "discount": discount, "limits": limits}
+    for row, known in zip(rows, prices, strict=False):
+        row["prices"] = known
+    indicators = {"method": "lagrangian", "discount": discount, "limits": limits}
     return SimpleNamespace(
         channels=("speed", "heat"), objectives=1, history=rows, indicators=indicators, env="stove", __len__=lambda: 2
     )
@@ -47,14 +50,15 @@ def test_a_cost_is_drawn_as_its_limit_measures_it() -> None:
 
 
 def test_panels_are_channels_and_prices_and_a_value_that_is_no_channel() -> None:
-    run = history(["heat <= 3", "speed >= 2"])
+    run = history(["heat <= 3", "speed >= 2"], prices=([[0.0, 0.5], [0.25, 0.5]], [[0.5, 0.0], [4.0, 0.0]]))
     found = {p.title: p for p in panels(run, "episodic", 0.25)}
-    assert list(found) == ["value", "speed", "heat", "price of speed", "price of heat"]  # sums of speed are 9
-    assert found["price of heat"].values.tolist() == [[0, 0.25], [0.5, 4.0]]
-    assert found["price of speed"].values.tolist() == [[0, 0], [0, 0]]  # weight 1 less the 1 it has without a limit
+    both = ["price of heat <= 3", "price of speed >= 2"]
+    assert list(found) == ["value", "speed", "heat", *both]  # sums of speed are 9
+    assert found[both[0]].values.tolist() == [[0, 0.25], [0.5, 4.0]]
+    assert found[both[1]].values.tolist() == [[0.5, 0.5], [0, 0]]
     assert found["heat"].aims == (2.25,) and found["speed"].aims == (2.5,)  # a quarter of each limit in reserve
-    assert [p.title for p in panels(run, "discounted", 0.0)] == ["speed", "heat", "price of speed", "price of heat"]
-    assert [p.title for p in panels(history(["heat <= 3"], "cpo"), "discounted", 0.0)] == ["speed", "heat"]
+    assert [p.title for p in panels(run, "discounted", 0.0)] == ["speed", "heat", *both]
+    assert [p.title for p in panels(history(["heat <= 3"]), "discounted", 0.0)] == ["speed", "heat"]  # none are known
     assert [p.title for p in panels(history([]), "episodic", 0.0)] == ["speed", "heat"]
 
 
@@ -103,8 +107,33 @@ def test_a_run_leaves_its_curves_with_the_limit_in_the_unit_it_was_given(tmp_pat
     # Every step of deep-sea-treasure costs 1.
     assert (measured(trained, 1, "average") == -1.0).all() and (measured(trained, 1, "episodic") <= -1.0).all()
     found = {p.title: p for p in panels(trained, "average", 0.0)}
-    assert list(found) == ["value", "treasure", "time", "price of time"]
-    assert (found["price of time"].values == 0).all()  # the limit was never broken
+    assert list(found) == ["value", "treasure", "time", "price of time >= -1.5"]
+    assert (found["price of time >= -1.5"].values == 0).all()  # the limit was never broken
     (folder / "curve.png").unlink()
     assert draw(trained, folder, None) == [folder / "curve.png"]
     assert (folder / "curve.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_prices_that_a_method_solves_for_are_drawn_and_told(tmp_path: Path) -> None:
+    # Time is below 0, so that the limit is broken whatever the critics know, and its price rises.
+    words = ["--env", "mo-mountaincarcontinuous-v0", "--limit", "time>=1", "--horizon", "20", "--steps", "500"]
+    small = ["--warmup", "64", "--batch", "16", "--hidden", "16", "--evaluate-every", "4", "--final-episodes", "2"]
+    assert main(["train", "cvpo", *words, *small, "--quiet", "--out", str(tmp_path / "run")]) == 0
+    trained = Trained.load(tmp_path / "run")
+    found = {p.title: p for p in panels(trained, "episodic", 0.0)}["price of time >= 1"].values
+    assert found.tolist() == [row["multiplier"][0] for row in trained.history] and found[-1, 0] > max(found[0, 0], 0)
+    assert trained.indicators["prices"] == {"time >= 1": found[-1].tolist()}
+
+
+def test_the_summary_says_who_keeps_the_limits_and_warns_where_one_way_of_acting_does_not() -> None:
+    found = {"feasible": [True, True], "episodes_over_the_limit": [[0.25], [0.75]]}
+    scores = {**found, "limits": ["heat <= 3"], "prices": {"heat <= 3": [2.0, 2.0]}}
+    scores["likeliest_actions"] = {"feasible": [True, False], "episodes_over_the_limit": [[0.0], [1.0]]}
+    assert _limit_lines(scores) == [
+        "  limits             held by 2 of 2 policies on average; episodes that break them: heat <= 3 in 50%",
+        "    likeliest actions  held by 1 of 2 policies on average; episodes that break them: heat <= 3 in 50%",
+        "  prices             heat <= 3: 2 [2, 2]",
+    ]
+    assert _warnings(scores) == [] and _warnings({"never_feasible": "never"}) == ["  warning            never"]
+    apart = {"never_feasible": None, "broken_by_one_way_of_acting": ["policy 0: a", "policy 1: b", "policy 2: c"]}
+    assert _warnings(apart) == ["  warning            policy 0: a; and 2 more in indicators.json"]

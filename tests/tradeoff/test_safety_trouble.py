@@ -68,12 +68,28 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         ("crpo", ("--unit", "1", "1"), "one per constraint (1)"),
         ("p3o", ("--penalty", "nan"), "penalty"),
         ("lagrangian", ("--margin", "nan"), "margin must lie in [0, 1)"),
+        ("lagrangian", ("--rate", "1", "2", "3"), "3 gains for 1 constraints (1, 2, 3); give one, or one each"),
+        ("lagrangian", ("--start", "0", "0.5"), "2 gains for 1 constraints (0, 0.5)"),
+        ("pid-lagrangian", ("--kp", "1", "2"), "2 gains for 1 constraints (1, 2)"),
+        ("reload", ("--strength", "1", "2"), "2 gains for 1 constraints (1, 2)"),
+        ("focops", ("--penalty", "1", "2"), "2 gains for 1 constraints (1, 2)"),
     ],
 )
 def test_settings_that_are_no_numbers_leave_nothing(
     method: str, setting: tuple[str, ...], says: str, tmp_path: Path, refuses: Refuses
 ) -> None:
     assert says in refuses("train", method, *SEA, *setting, "--out", tmp_path / "run")
+    assert len(list(tmp_path.iterdir())) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"), [("cal", "--penalty"), ("sac-lagrangian", "--rate"), ("wcsac", "--rate")]
+)
+def test_gains_that_fit_no_limit_are_refused_from_replay_too(
+    method: str, setting: str, tmp_path: Path, refuses: Refuses
+) -> None:
+    words = ("train", method, "--env", "mo-mountaincarcontinuous-v0", "--limit", "time>=-300")
+    assert "2 gains for 1 constraints (1, 2)" in refuses(*words, setting, "1", "2", "--out", tmp_path / "run")
     assert len(list(tmp_path.iterdir())) == 0
 
 
@@ -95,10 +111,44 @@ def test_episodes_that_never_end_are_told(tmp_path: Path, refuses: Refuses, monk
     monkeypatch.setattr(sys.modules["engine.evaluate"], "PATIENCE", 50)
     folder = tmp_path / "run"
     said = refuses("train", "lagrangian", "--env", "oven", *STOVE, "--quiet", "--out", folder)
-    assert "an episode of stove has not ended in 50 steps; set a horizon" in said
+    assert "an episode of stove has not ended in 50 steps; set a horizon: --horizon 1000 cuts episodes" in said
+    assert "average" not in said, "what is scored are whole episodes, whatever limits measure"
+    learnt = load_newest(folder)
+    assert (learnt["iteration"], learnt["history"]) == (3, []), "what came before the evaluation is kept"
+    assert learnt["steps"]["training"] > 0 and torch.isfinite(learnt["learner"]["population"]["theta"]).all()
+    assert "set a horizon" in refuses("resume", folder, "--quiet")
+    assert load_newest(folder)["iteration"] == 6, "the run went on from there"
     words = ("lagrangian", "--env", "oven", *STOVE, "--quiet", "--horizon", "20", "--out", str(tmp_path / "other"))
     assert main(["train", *words]) == 0, "the way out is one"
     assert Trained.load(tmp_path / "other").returns[..., 1].max() <= 20
+
+
+def test_trouble_before_the_first_checkpoint_promises_none(tmp_path: Path, refuses: Refuses) -> None:
+    FAULT["steps"] = 5
+    folder = tmp_path / "run"
+    said = refuses("train", "lagrangian", "--env", "stove", *STOVE, "--quiet", "--out", folder)
+    assert f"repair the environment and resume; `tradeoff resume {folder}` begins anew" in said
+    assert list(folder.glob("checkpoint-*.pt")) == [] and "checkpoint" not in said
+
+
+def test_a_cost_that_never_moved_in_a_short_run_is_told_at_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--env", "stove", "--limit", "smoke<=1", "--limit", "heat<=3", "--steps", "2000", "--final-episodes", "2")
+    assert main(["train", "lagrangian", *words, "--out", str(tmp_path / "run")]) == 0
+    (idle,) = Trained.load(tmp_path / "run").indicators["never_moved"]
+    rollouts = load_newest(tmp_path / "run")["iteration"]
+    assert idle == (
+        f"'smoke' was 0 at every step of {rollouts} rollouts; its limit steered nothing: is the channel wired up?"
+    )
+    assert rollouts < 20 and f"  warning            {idle}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["lagrangian", "sac-lagrangian", "saute"])
+def test_two_limits_on_one_cost_are_refused(method: str, tmp_path: Path, refuses: Refuses) -> None:
+    words = ("train", method, "--env", "stove", "--limit", "heat<=3", "--limit", "heat=5", "--steps", "300", "--out")
+    assert "'heat' has two limits, <= 3 and <= 5; give one" in refuses(*words, tmp_path / "run")
+    assert len(list(tmp_path.iterdir())) == 0
 
 
 def test_a_cost_that_never_moves_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -118,7 +168,7 @@ def test_a_cost_that_becomes_nan_stops_the_run_and_it_ends_as_if_it_had_not(tmp_
     assert main([*words, str(whole)]) == 0
     FAULT["steps"] = 150
     said = refuses(*words, folder)
-    assert "cost 'heat' is nan" in said and "resume from the last checkpoint" in said
+    assert "cost 'heat' is nan" in said and f"`tradeoff resume {folder}` goes on from the last checkpoint" in said
     before = {name: data for name, data in contents(folder).items() if name.endswith(".pt")}
     assert len(before) >= 1 and torch.isfinite(load_newest(folder)["learner"]["population"]["theta"]).all()
     assert "is nan" in refuses("resume", folder, "--quiet"), "it is still so"

@@ -39,6 +39,23 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert steps["total"] == steps["training"] + steps["evaluation"] + steps["final_evaluation"] > 6000
 
 
+@pytest.mark.parametrize(("scale", "limit"), [("episodic", "time>=-6"), ("average", "treasure<=0.5")])
+def test_an_evaluation_says_whether_the_limits_are_kept(
+    scale: str, limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lagrangian", "--limit", limit, "--scale", scale, "--steps", "900", "--final-episodes", "2", "--quiet"]
+    assert main(["train", *words, "--env", "deep-sea-treasure-v0", "--out", str(tmp_path / "run")]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--episodes", "30", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for policy in found["policies"][0].values():
+        mean = policy["mean"]
+        # Every step costs 1, so an average over all steps is the mean sum by the mean length.
+        over = -6 - mean["time"] if scale == "episodic" else mean["treasure"] / -mean["time"] - 0.5
+        assert policy["violation"] == [pytest.approx(over)] and policy["kept"] == (over <= 0)
+    assert main(["evaluate", str(tmp_path / "run"), "--episodes", "30"]) == 0
+    assert capsys.readouterr().out.count("of episodes over") == 2  # sampled and likeliest actions
+
+
 @pytest.mark.parametrize("moment", [3, 5, 8])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, moment: int) -> None:
     config = training(WORDS).method

@@ -148,7 +148,7 @@ def test_importance_weights_that_explode_stop_the_run_with_advice(
     assert (
         "importance weight over 6 steps has the logarithm 600" in said
         and "shorter steps" in said
-        and "resume from the last" in said
+        and f"`tradeoff resume {folder}` goes on from the last checkpoint" in said
     )
     _goes_on(folder)
 
