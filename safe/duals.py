@@ -80,16 +80,16 @@ class PID:
 
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
-        moved = state["multiplier"] + row(self.ki, violation.shape[1]) * violation
+        moved = state["multiplier"] + row(self.ki, violation.shape[1], violation.device) * violation
         seen = self._smoothed(state, violation).unsqueeze(0)
         return {"multiplier": moved.clamp(0.0, self.bound), "past": torch.cat([state["past"][1:], seen])}
 
     def price(self, state: State, violation: Tensor) -> Tensor:
         """See DualRule.price."""
-        j = violation.shape[1]
+        j, device = violation.shape[1], violation.device
         seen = self._smoothed(state, violation)
         growth = (seen - state["past"][0]).clamp(min=0.0).nan_to_num(0.0)
-        total = state["multiplier"] + row(self.kp, j) * seen + row(self.kd, j) * growth
+        total = state["multiplier"] + row(self.kp, j, device) * seen + row(self.kd, j, device) * growth
         return total.clamp(0.0, self.bound)
 
 
@@ -131,8 +131,8 @@ class OptimisticAscent:
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
         past = torch.where(state["past"].isnan(), violation, state["past"])
-        guess = violation + row(self.strength, violation.shape[1]) * (violation - past)
-        moved = state["multiplier"] + row(self.rate, violation.shape[1]) * guess
+        guess = violation + row(self.strength, violation.shape[1], violation.device) * (violation - past)
+        moved = state["multiplier"] + row(self.rate, violation.shape[1], violation.device) * guess
         return {"multiplier": moved.clamp(0.0, self.bound), "past": violation}
 
     def price(self, state: State, violation: Tensor) -> Tensor:
@@ -231,13 +231,13 @@ def prices(scalarizer: Scalarizer, returns: Tensor) -> Tensor | None:
     return rule.price(returns) if hasattr(rule, "price") else None
 
 
-def row(gain: Gain, constraints: int) -> Tensor:
+def row(gain: Gain, constraints: int, device: torch.device | str = "cpu") -> Tensor:
     """A gain as float64 [j]."""
     values = gain if isinstance(gain, tuple) else (gain,) * constraints
     if len(values) != constraints:
         given = ", ".join(f"{x:g}" for x in values)
         raise ValueError(f"{len(values)} gains for {constraints} constraints ({given}); give one, or one each")
-    return torch.tensor(values, dtype=torch.float64)
+    return torch.tensor(values, dtype=torch.float64, device=device)
 
 
 def check_gains(rule: Any, names: tuple[str, ...]) -> None:

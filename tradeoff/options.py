@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
@@ -161,7 +161,8 @@ def training(words: Sequence[str]) -> Train[Any]:
     name, rest = words[0], gathered(gathered(words[1:], "--limit"), "--cost")
     if name not in METHODS:
         raise UnknownName("method", name, METHODS)
-    default: Any = Train(method=recommended(name, wanted_env(rest) or RunConfig.env))
+    env = wanted(rest, "--env") or RunConfig.env
+    default: Any = Train(method=recommended(name, env, **decisive(METHODS[name], rest)))
     kind: Any = METHODS[name]
     cut = rest.index("--cost") if "--cost" in rest else len(rest)
     costs = tuple(rest[cut + 1 :])  # read here: the parser takes a minus for an option
@@ -182,11 +183,24 @@ def gathered(words: Sequence[str], option: str) -> list[str]:
     return [*rest, option, *values] if values else rest
 
 
-def wanted_env(words: Sequence[str]) -> str | None:
-    """The environment that `--env` names, before the rest is read."""
+def decisive(kind: Any, words: Sequence[str]) -> dict[str, Any]:
+    """What gains depend on besides the environment: how limits are summed. What is no such thing is left to `parse`."""
+    from safe.constraints import Scale
+
+    if not hasattr(kind, "scale"):
+        return {}
+    scale, discount = wanted(words, "--scale"), 0.0
+    with contextlib.suppress(ValueError):
+        discount = float(wanted(words, "--discount") or 0)
+    given: dict[str, Any] = {"scale": scale} if scale in get_args(Scale) else {}
+    return given | {"discount": discount} if 0 < discount <= 1 else given
+
+
+def wanted(words: Sequence[str], option: str) -> str | None:
+    """The value that an option is given, before the rest is read."""
     for word, following in zip(words, [*words, ""][1:], strict=True):
-        if word == "--env" and following:
+        if word == option and following:
             return following
-        if word.startswith("--env="):
-            return word.removeprefix("--env=")
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
     return None

@@ -13,9 +13,10 @@ import pytest
 
 from engine.learner import LearnerConfig
 from morl import CMORL, METHODS, WeightedSumFront, recommended
+from tests.tradeoff.conftest import Refuses
 from tradeoff import registry
 from tradeoff.cli import COMMANDS, main, short_warnings
-from tradeoff.options import training, wanted_env
+from tradeoff.options import training, wanted
 from tradeoff.settings import Settings, build, read_settings, write_settings
 
 
@@ -85,7 +86,29 @@ def test_options_of_every_kind() -> None:
     [([], None), (["--env"], None), (["--seed", "1", "--env", "x"], "x"), (["--env=y", "--seed", "1"], "y")],
 )
 def test_the_environment_is_found_first(words: list[str], env: str | None) -> None:
-    assert wanted_env(words) == env
+    assert wanted(words, "--env") == env
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        ("", 1000.0),
+        ("--scale discounted --discount 0.99", (1 - 0.99**1000) / 0.01),
+        ("--scale=discounted --discount=0.5", 20.0),  # two steps: gains meant for twenty are not raised
+        ("--scale average", 20.0),
+    ],
+)
+def test_gains_fit_the_scale_that_is_given(words: str, steps: float) -> None:
+    """A rate of 0.05 is meant for sums of 20 steps; longer ones take a smaller one in proportion."""
+    config = training(f"lagrangian --env SafetyWalker2dVelocity-v1 --limit 25 {words}".split()).method
+    assert config.solver.rate == pytest.approx(0.05 * 20 / steps)
+
+
+@pytest.mark.parametrize("words", ["--scale x", "--discount y", "--discount 7"])
+def test_a_scale_that_is_none_is_refused_in_a_line(words: str, refuses: Refuses) -> None:
+    option, given = words.split()
+    said = refuses("train", "lagrangian", "--env", "SafetyWalker2dVelocity-v1", "--limit", "25", option, given)
+    assert given in said and option.removeprefix("--") in said
 
 
 def test_settings_survive_the_disk(tmp_path: Path) -> None:

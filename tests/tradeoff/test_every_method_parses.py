@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tradeoff.conftest import Refuses
 from tradeoff.cli import main
 from tradeoff.options import training
 from tradeoff.registry import METHODS, recommended
@@ -34,11 +32,3 @@ def test_every_setting_of_a_method_is_an_option(name: str, capsys: pytest.Captur
 def test_the_steps_of_a_solver_are_not_those_of_the_run() -> None:
     given = training(["cvpo", "--steps", "700", "--descents", "5"]).method
     assert (given.steps, given.solver.descents) == (700, 5)
-
-
-@pytest.mark.parametrize("name", ["sac-lagrangian", "sac-pid", "wcsac", "cvpo", "cal"])
-def test_methods_that_need_numbers_refuse_choices(name: str, refuses: Refuses, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    said = refuses("train", name, "--env", "deep-sea-treasure-v0", "--limit", "time>=-10", "--out", folder)
-    assert "the actions of deep-sea-treasure-v0 are Discrete(4)" in said and "Box" in said and "lagrangian" in said
-    assert len(list(tmp_path.iterdir())) == 0
