@@ -186,6 +186,6 @@ def test_the_page_on_environments_with_limits_runs_as_written(capsys) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for block in blocks:
         exec(block, {})
-    assert len(blocks) == 2 and capsys.readouterr().out == "0.388788 [0.801989]\n"
+    assert len(blocks) == 3 and capsys.readouterr().out == "0.388788 [0.801989]\n"
     assert all(f"`{entry.id}`" in page for entry in list_environments() if "safe-" in entry.id[:5]
                and not any(x in entry.id for x in ("mirrored", "continuous")))  # fmt: skip
