@@ -60,8 +60,9 @@ def _within_limits(method: str, wanted: dict[str, Any]) -> RunConfig:
         settings.pop("limit", None)  # wants ranges, which nobody can guess
         settings["learner"] = safe.conditioned_methods.fitted(settings["learner"])
     config: Any = kind(**settings | wanted)
-    discount = spec.discount if config.discount is None else config.discount
-    return kind(**{**settings, "solver": gains_for(config.solver, spec, config.scale, discount), **wanted})
+    return kind(
+        **{**settings, "solver": gains_for(config.solver, spec, config.scale, config.discount_on(spec)), **wanted}
+    )
 
 
 def spec_of(env: str) -> EnvSpec:

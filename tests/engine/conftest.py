@@ -21,6 +21,7 @@ from engine import (
     make_features,
     make_head,
 )
+from engine.soft import Sample, SoftLearner
 from envs.protocol import EnvSpec, Step
 
 
@@ -173,3 +174,9 @@ def learner_for(model_for: Callable[..., ActorCritic]) -> Callable[..., Learner]
         return Learner(model, source, people, config=config, generator=generator, **parts)
 
     return build
+
+
+def learner_values(learner: SoftLearner, sample: Sample) -> list[Tensor]:
+    """Values of a sample in the channels' own units, by the critics of two policies and by their target networks."""
+    scale = learner.scale.view(2, 1, 1, -1)
+    return [learner.critics.forward(x, sample.pairs).values * scale for x in (learner.theta, learner.late)]

@@ -21,6 +21,7 @@ from engine.soft_head import make_soft_head
 from engine.updates import SGD
 from envs.batched import BatchedEnv, Outcome
 from envs.protocol import EnvSpec
+from tests.engine.conftest import learner_values
 
 SMALL = SoftConfig(rollout_steps=8, environments=2, batch=32, warmup=16, capacity=512, hidden=(16, 16))
 
@@ -158,14 +159,11 @@ def test_targets_follow_slowly_and_units_change_no_value():
     with torch.no_grad():
         learner._update(sample, torch.zeros(2, 3), 1.0)
     torch.testing.assert_close(learner.late, 0.75 * before + 0.25 * learner.theta)
-    nets = torch.stack([learner.theta, learner.late])
-    values = [learner.critics.forward(x, sample.pairs).values * learner.scale.view(2, 1, 1, -1) for x in nets]
+    values = learner_values(learner, sample)
     data = learner._sample()
     data["rollout"].reward.mul_(7.0)
     learner._remember(data)
-    nets = torch.stack([learner.theta, learner.late])
-    again = [learner.critics.forward(x, sample.pairs).values * learner.scale.view(2, 1, 1, -1) for x in nets]
-    torch.testing.assert_close(again, values, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(learner_values(learner, sample), values, rtol=1e-4, atol=1e-4)
 
 
 def test_targets_come_from_the_late_networks():

@@ -24,6 +24,7 @@ from engine.updates import SGD
 from envs.batched import BatchedEnv
 from envs.tabular import finite_arrays, make_tabular
 from evaluation import finite_problem, policy_returns
+from tests.engine.conftest import learner_values
 
 SMALL = SoftConfig(rollout_steps=8, environments=2, batch=32, warmup=16, capacity=512, hidden=(16, 16))
 AFTER = np.array([[1, 2], [2, 0], [0, 3], [3, 3]])  # of states 0, 1, 2 and the end, by option
@@ -184,14 +185,11 @@ def test_units_change_no_value():
     learner = _learner(weights=[[1.0, 0.0, 0.0]] * 2)
     learner.iterate()
     sample = next(iter(learner._prepare(1)))
-    nets = torch.stack([learner.theta, learner.late])
-    values = [learner.critics.forward(x, sample.pairs).values * learner.scale.view(2, 1, 1, -1) for x in nets]
+    values = learner_values(learner, sample)
     data = learner._sample()
     data["rollout"].reward.mul_(7.0)
     learner._remember(data)
-    nets = torch.stack([learner.theta, learner.late])
-    again = [learner.critics.forward(x, sample.pairs).values * learner.scale.view(2, 1, 1, -1) for x in nets]
-    torch.testing.assert_close(again, values, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(learner_values(learner, sample), values, rtol=1e-4, atol=1e-4)
 
 
 def test_the_temperature_aims_at_a_share_of_the_largest_entropy():
