@@ -96,7 +96,10 @@ def _until_all_ended(head: Head, steps: list[Step], alive: Tensor, generator: Ge
         yield head.noise(tuple(alive.shape), generator)
         alive &= ~(steps[-1].terminated | steps[-1].truncated).view(alive.shape)
         if len(steps) > PATIENCE:
-            raise TradeoffError(f"an episode of {name} has not ended in {PATIENCE} steps; set a horizon")
+            raise TradeoffError(
+                f"an episode of {name} has not ended in {PATIENCE} steps; set a horizon: --horizon 1000 cuts episodes "
+                "after 1000 steps"
+            )
 
 
 class EpisodicLearner(Loop):

@@ -101,12 +101,14 @@ class ConditionedRun(ConstrainedConfig):
         front = front_rows(given, limits, value, measured, prices)
         for row, x in zip(front, best * self.policies, strict=True):
             row |= {} if x is None else {"exact_value": x.value}
+        trained, watch = run.steps["training"] // self.policies, run.learner.episodes.watch  # type: ignore[attr-defined]
         return {
             "limit_ranges": [
                 {"cost": c.cost, "sense": c.sense, "scale": c.scale, "low": c.limits[0], "high": c.limits[1]}
                 for c in given
             ],
             "nodes": self.solver.nodes, "weights": shares.tolist(), "front": front,
+            "never_feasible": unkept(given, front, trained), "never_moved": watch.idle(),
         }  # fmt: skip
 
 
@@ -190,6 +192,25 @@ def front_rows(
             }  # fmt: skip
         rows.append({name: x if isinstance(x, int) else float(x) for name, x in row.items()})
     return rows
+
+
+def unkept(ranges: Sequence[Constraint], front: Sequence[dict[str, Any]], steps: int) -> str | None:
+    """A sentence for limits of a sweep that are broken after `steps` steps per policy; None where all are kept.
+
+    Broken: the mean violation is more than two standard errors above 0; at a limit that binds, half of all means are.
+    """
+    told = []
+    for c in ranges:
+        limit, over, error = f"limit {c.cost}", f"violation {c.cost}", f"{c.cost}_stderr"
+        broken = [row for row in front if row[over] > 2 * row[error]]
+        if broken:
+            worst = max(broken, key=lambda row: row[over])
+            ends = sorted({pick(row[limit] for row in broken) for pick in (min, max)})
+            told.append(
+                f"{c.cost} {c.sense} {'..'.join(f'{x:.4g}' for x in ends)} broken at {len(broken)} of {len(front)} "
+                f"points of the sweep, most by policy {worst['policy']}: {worst[c.cost]:.4g} for {worst[limit]:.4g}"
+            )
+    return f"after {steps} steps: " + "; ".join(told) if told else None
 
 
 def ranges_of(trained: Trained) -> tuple[Constraint, ...]:

@@ -26,6 +26,7 @@ from safe.conditioned_methods import (
     read_range,
     seen_limits,
     sweep_points,
+    unkept,
 )
 from safe.constraints import BadLimit, Constraint
 
@@ -83,6 +84,31 @@ def test_rows_of_a_front_by_hand(tensor) -> None:
         "violation time": 0.5, "share over time": 0.5, "price time": 0,
     })  # fmt: skip
     assert (rows[1]["violation time"], rows[1]["share over time"], rows[1]["price time"]) == (0, 0, 3)
+
+
+def test_limits_that_are_clearly_broken_are_told(tensor) -> None:
+    # heat <= 2, 5 and 9; two episodes each. 7 and 7: 5 too much, no spread. 6 and 6: 1 too much. 8 and 12: mean 10,
+    # 1 too much, but two standard errors are 2 x 2.83 / 1.41 = 4. A second policy keeps all: 2 of 6 points are broken.
+    ranges = (Constraint(cost="heat", limit=(2.0, 9.0)),)
+    heat = tensor([7, 7, 6, 6, 8, 12], [0, 0, 0, 0, 0, 0]).unsqueeze(-1)
+    prices = torch.zeros(2, 3, 1)
+    rows = front_rows(ranges, tensor([2], [5], [9]), torch.zeros(2, 6), heat, prices)
+    said = "after 800 steps: heat <= 2..5 broken at 2 of 6 points of the sweep, most by policy 0: 7 for 2"
+    assert unkept(ranges, rows, 800) == said
+    assert (
+        unkept(ranges, rows[1:2], 800)
+        == "after 800 steps: heat <= 5 broken at 1 of 1 points of the sweep, most by policy 0: 6 for 5"
+    )
+    assert unkept(ranges, rows[2:], 800) is None
+
+
+def test_a_run_tells_what_its_policies_break() -> None:
+    # 6,000 steps teach nothing: five steps are asked for at the strictest limit, and who wanders takes more.
+    found = short().indicators
+    assert found["never_feasible"].startswith(
+        f"after {found['real_environment_steps']['training'] // 2} steps: time >= "
+    )
+    assert found["never_moved"] == []
 
 
 def test_what_a_run_reports() -> None:
