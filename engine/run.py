@@ -45,7 +45,7 @@ class RunConfig:
     device: str = "cpu"  # where environments and networks live
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("policies", 1), ("evaluate_every", 1), ("episodes", 1),
+        for name, least in (("policies", 1), ("steps", 1), ("evaluate_every", 1), ("episodes", 1),
                             ("final_episodes", 2), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")

@@ -32,11 +32,12 @@ class Plan(NamedTuple):
     tasks: tuple[Task, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
+    policies: int  # per run, side by side
     margin: float  # share of the limits kept in reserve while training
-    steps: int  # per run, evaluations during training included
-    evaluations: int  # during training, per run
+    steps: int  # per policy, evaluations during training included
+    evaluations: int  # during training
     episodes: int  # per evaluation
-    final_episodes: int  # per run, on fresh seeds
+    final_episodes: int  # per policy, on fresh seeds
     out: Path
 
 
@@ -55,32 +56,36 @@ def tasks(suite: str, envs: Sequence[str] = (), limit: Sequence[str] = ()) -> tu
 def jobs(plan: Plan) -> list[Job]:
     """A job per task, method and seed.
 
-    Raises: UnknownName; BadInput for a method that knows no limits, BadLimit for limits that no policy keeps.
+    Raises: UnknownName; BadInput for a method that knows no limits and for numbers that are none of runs, BadLimit for
+    limits that no policy keeps.
     """
+    if plan.evaluations < 1:
+        raise BadInput(f"evaluations must be at least 1, got {plan.evaluations}")
     found = []
     for task in plan.tasks:
         spec = spec_of(task.env)
         for method in plan.methods:
-            base = _base(method, task, plan.margin)
+            base = _base(method, task, plan)
             base.check_limits(spec)
             turn = base.learner.rollout_steps * base.learner.environments
             every = max(1, round(plan.steps / plan.evaluations / turn))
             for seed in plan.seeds:
-                config = replace(
-                    base, seed=seed, steps=plan.steps, episodes=plan.episodes, final_episodes=plan.final_episodes,
-                    evaluate_every=every,
-                )  # fmt: skip
+                with as_bad_input():
+                    config = replace(base, seed=seed, evaluate_every=every)
                 found.append(Job(config, plan.out / f"{method}-{task.env}-{seed}"))
     return found
 
 
-def _base(method: str, task: Task, margin: float) -> Any:
+def _base(method: str, task: Task, plan: Plan) -> Any:
     if method not in METHODS:
         raise UnknownName("method", method, METHODS)
     if not hasattr(METHODS[method], "constraints"):
         raise BadInput(f"{method} keeps no limits; `tradeoff methods` lists those that do")
     with as_bad_input():
-        return recommended(method, task.env, limit=task.limit, margin=margin)
+        return recommended(
+            method, task.env, limit=task.limit, margin=plan.margin, policies=plan.policies,
+            steps=plan.steps * plan.policies, episodes=plan.episodes, final_episodes=plan.final_episodes,
+        )  # fmt: skip
 
 
 def workers(asked: int | None) -> int:

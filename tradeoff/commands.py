@@ -106,8 +106,8 @@ def benchmark(words: Sequence[str]) -> None:
 
     out = given.out or Path("runs") / given.suite
     plan = bench.Plan(
-        bench.tasks(given.suite, given.envs, given.limit), given.methods, given.seeds, given.margin, given.steps,
-        given.evaluations, given.episodes, given.final_episodes, out,
+        bench.tasks(given.suite, given.envs, given.limit), given.methods, given.seeds, given.policies, given.margin,
+        given.steps, given.evaluations, given.episodes, given.final_episodes, out,
     )  # fmt: skip
     todo = bench.jobs(plan)
     with Progress() as progress:

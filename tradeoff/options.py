@@ -91,13 +91,14 @@ class Benchmark:
     suite: Positional[str]  # safe-velocity, safe-navigation, safe-small or safe-tabular
     methods: tuple[str, ...] = ("reload", "lagrangian")  # names of methods that keep limits
     seeds: tuple[int, ...] = (0, 1, 2)  # one run each
+    policies: int = 1  # per run, trained side by side, each as independent as a run of its own, and cheaper
     envs: tuple[str, ...] = ()  # tasks of the suite; none: all of them
     limit: tuple[str, ...] = ()  # in place of the suite's limits
     margin: float = 0.2  # share of the limits kept in reserve while training; judged is by the limits themselves
-    steps: int = 1_000_000  # real environment steps per run, evaluations during training included
+    steps: int = 1_000_000  # real environment steps per policy, evaluations during training included
     evaluations: int = 20  # during training
     episodes: int = 3  # per evaluation
-    final_episodes: int = 50  # per run, on fresh seeds
+    final_episodes: int = 50  # per policy, on fresh seeds
     workers: int | None = None  # runs at a time; None: one per core
     out: Path | None = None  # folder of the runs, standings and pictures; None: runs/SUITE
 

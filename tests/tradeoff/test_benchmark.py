@@ -77,6 +77,18 @@ def test_runs_in_processes_of_their_own_give_the_same_bytes(finished: Path, tmp_
     assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
+def test_policies_of_one_run_count_like_runs_and_each_has_its_steps(tmp_path: Path) -> None:
+    words = ["benchmark", "safe-small", "--envs", "deep-sea-treasure-v0", "--methods", "crpo", "--seeds", "4"]
+    assert main([*words, *WORDS[10:], "--policies", "2", "--out", str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert [(row["seed"], row["policy"]) for row in rows] == [("4", "0"), ("4", "1")]
+    assert json.loads((tmp_path / "standings.json").read_text())[0]["runs"] == 2
+    run = Trained.load(tmp_path / "crpo-deep-sea-treasure-v0-4")
+    steps, turn = run.indicators["real_environment_steps"], 2 * 32 * 4  # policies x steps x environments
+    assert 4000 <= steps["training"] + steps["evaluation"] < 4000 + turn + 2 * 2 * 200
+    assert len(run.history) in (4, 5), "evaluations as often as with one policy"
+
+
 def _row(seed: int, **changes: Any) -> dict[str, Any]:
     row = {
         "env": "sea", "method": "rule", "seed": seed, "policy": 0, "return": 10.0, "cost": 1.0, "excess": -1.0,
@@ -118,11 +130,19 @@ def test_what_cannot_be_compared_is_refused_before_anything_starts(tmp_path: Pat
         benchmark.tasks("safe-speed")
     with pytest.raises(UnknownName, match="environment of safe-small"):
         benchmark.tasks("safe-small", ["minecart-v0"])
-    plan = benchmark.Plan(SUITES["safe-small"], ("c-morl",), (0,), 0.0, 10, 1, 1, 1, tmp_path)
+    plan = benchmark.Plan(SUITES["safe-small"], ("c-morl",), (0,), 1, 0.0, 10, 1, 1, 1, tmp_path)
     with pytest.raises(BadInput, match="keeps no limits"):
         benchmark.jobs(plan)
     with pytest.raises(BadInput, match="workers must be at least 1, got 0"):
         benchmark.workers(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--policies", "--steps", "--evaluations", "--episodes"])
+def test_numbers_that_make_no_run_are_one_line(option: str, refuses: Refuses, tmp_path: Path) -> None:
+    words = ["benchmark", "safe-small", "--seeds", "0", "--out", tmp_path / "runs", option, "0"]
+    assert refuses(*words).count(f"{option[2:]} must be at least 1, got 0") == 1
+    assert "seed must be at least 0, got -1" in refuses(*words[:2], "--seeds", "-1", "--out", tmp_path / "runs")
     assert list(tmp_path.iterdir()) == []
 
 
