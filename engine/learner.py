@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class LearnerConfig:
     normalise: bool = True  # normalise observations (those that are numbers) by their running moments
     squash: bool = False  # squash Gaussian actions by tanh instead of clamping them
     spread: float = 1.0  # first standard deviation of continuous actions [half widths of their box]
+    calm: float = 1.0  # share of it that they are held below at the end of the run, falling linearly; 1: left free
 
     def __post_init__(self) -> None:
         for name in ("rollout_steps", "environments", "epochs", "minibatches"):
@@ -57,6 +59,10 @@ class LearnerConfig:
         for name in ("entropy", "divergence", "critic"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.calm <= 1:
+            raise ValueError(f"calm must lie in (0, 1], got {self.calm}")
+        if self.calm < 1 and not self.anneal:
+            raise ValueError(f"calm {self.calm} follows the learning rate: it needs anneal")
         if not 0 < self.clip < 1:
             raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
         if not self.hidden or min(self.hidden) < 1:
@@ -108,7 +114,17 @@ class Learner(Loop):
 
     def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
         batches = self._normalised({role: self.prepare(batch, weights) for role, batch in data.items()})
-        return self._climb(batches, rate)
+        objective = self._climb(batches, rate)
+        self._hold_noise(rate)
+        return objective
+
+    def _hold_noise(self, rate: float) -> None:
+        """Noise that is left at the end costs return, and pays for limits that a calmer policy would not break."""
+        calm = self.config.calm
+        if calm < 1:
+            self.model.actor(self.population.theta).extra.clamp_(
+                max=log(self.config.spread * (calm + (1 - calm) * rate))
+            )
 
     @torch.no_grad()
     def prepare(self, data: Trajectories, weights: Tensor) -> Batch:

@@ -59,7 +59,7 @@ OTHER: dict[str, Any] = {
     "squash": True,
     "spread": 0.5,
 }
-OF_THE_RUN = {"anneal"}  # only who knows the length of a run can read it, and hands the learner its rate
+OF_THE_RUN = {"anneal", "calm"}  # only who knows the length of a run can read them, and hands the learner its rate
 
 
 @pytest.fixture
@@ -106,6 +106,8 @@ BAD = [
     ("critic", -0.1, "critic must not be negative, got -0.1"),
     ("clip", 0.0, r"clip must lie in \(0, 1\), got 0.0"),
     ("clip", 1.0, r"clip must lie in \(0, 1\), got 1.0"),
+    ("calm", 0.0, r"calm must lie in \(0, 1\], got 0.0"),
+    ("calm", 0.5, "calm 0.5 follows the learning rate: it needs anneal"),
     ("hidden", (), r"hidden must name at least one layer of at least one unit, got \(\)"),
     ("hidden", (4, 0), r"hidden must name at least one layer of at least one unit, got \(4, 0\)"),
     ("minibatches", 33, "8 steps x 4 environments give fewer samples than 33 minibatches"),
@@ -120,6 +122,19 @@ BAD = [
 def test_bad_values_are_refused_at_birth(name: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(BASE, **{name: value})
+
+
+def test_noise_is_held_below_a_line_that_falls_with_the_learning_rate(learner_for) -> None:
+    # From 0.5 down to a fifth of it, with a quarter of the rate left: 0.5 (0.2 + 0.8 / 4) = 0.2; at the end 0.1.
+    config = replace(BASE, spread=0.5, calm=0.2, anneal=True, learning_rate=1e-4)
+    learner = learner_for(Line(8), [[1.0, 0.0], [0.3, 0.7]], config)
+    network = learner.model.network
+    for rate, most in ((1.0, 0.5), (0.25, 0.2), (0.0, 0.1)):
+        learner.iterate(rate)
+        noise = network.layers(learner.population.theta[:, 0]).extra.exp()
+        torch.testing.assert_close(noise, torch.full((2, 1), most), rtol=1e-3, atol=0)
+        assert noise.max() <= most * (1 + 1e-6)
+    assert network.layers(learner.population.theta[:, 1]).extra.abs().max() < 1e-3, "critics have none to hold"
 
 
 @pytest.mark.parametrize(
