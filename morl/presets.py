@@ -32,6 +32,12 @@ BODY = LearnerConfig(gamma=0.99, anneal=True)
 SPREADS = {"HalfCheetah": 0.4, "Ant": 0.3, "Humanoid": 0.3, "Hopper": 0.6, "Walker2d": 1.0, "Swimmer": 1.0}
 """First noise of bodies under a limit on speed: with more, steps too fast are chance; with less, legs stand still."""
 
+GOALS = LearnerConfig(
+    rollout_steps=250, environments=16, epochs=6, minibatches=16, learning_rate=5e-4, gamma=0.97, entropy=0.01,
+    anneal=True, hidden=(128, 128), spread=0.6,
+)  # fmt: skip
+"""Goals among hazards: without a bonus for entropy, whoever stops inside a hazard stays, and pays for it to the end."""
+
 QUEUES = LearnerConfig(
     rollout_steps=125, environments=8, epochs=4, minibatches=8, learning_rate=1e-3, gamma=0.98, anneal=True,
     hidden=(128,),
@@ -46,9 +52,14 @@ policies x 16 copies, one of six did. One episode says all about a deterministic
 """
 
 
+CALMS = {"Hopper": 0.1, "Walker2d": 0.1}
+"""Bodies whose noise is held down: what is left of it at the end makes steps too fast, and falls."""
+
+
 def walking(body: str) -> LearnerConfig:
     """A swimmer sees what a stroke brings only after it: with gamma .99 it stands almost still."""
-    return replace(BODY, spread=SPREADS[body], gamma=0.999 if body == "Swimmer" else BODY.gamma)
+    gamma = 0.999 if body == "Swimmer" else BODY.gamma
+    return replace(BODY, spread=SPREADS[body], calm=CALMS.get(body, 1.0), gamma=gamma)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -65,6 +76,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "minecart-v0": {"learner": CART, "policies": 15},
     "minecart-deterministic-v0": {"learner": CART, "policies": 15},
     **{f"Safety{body}Velocity-v{v}": {"learner": walking(body)} for body in SPREADS for v in (0, 1)},
+    **{f"Safety{agent}Goal{level}-v0": {"learner": GOALS} for agent in ("Point", "Car") for level in (0, 1, 2)},
 }  # fmt: skip
 """What differs from a method's own defaults; fields that a method does not have are passed over."""
 

@@ -18,6 +18,12 @@ WALK = {"start": 1.0, "bound": 4.0}
 never learns to run first, and a ceiling near that pay leaves it no reason to lie down.
 """
 
+PATIENCE = 0.08
+"""Share of the gains where goals lie among hazards: whoever cannot reach goals yet pays most, and at a price above a
+tenth learns to stand still. For the same reason prices stay below HALF_A_GOAL.
+"""
+HALF_A_GOAL = 1.0  # a goal pays 1, and about as much for the way there
+
 
 def limits_for(spec: EnvSpec) -> dict[str, Any]:
     """The limits that an environment states, with their scale, where they are not sums per episode."""
@@ -38,6 +44,8 @@ def gains_for(solver: Any, spec: EnvSpec, scale: Scale = "episodic", discount: f
     if getattr(solver, "by_critics", False) or not REFERENCE < steps < inf:
         return solver
     walks = spec.id.startswith(("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"))
+    if spec.id.startswith(("SafetyPointGoal", "SafetyCarGoal")):
+        return _scaled(solver, PATIENCE * REFERENCE / steps, {"bound": HALF_A_GOAL})
     return _scaled(solver, REFERENCE / steps, WALK if walks else {"bound": CEILING})
 
 

@@ -48,6 +48,16 @@ def test_bodies_under_a_limit_on_speed_start_at_a_price() -> None:
     assert (found.kp, found.start, found.bound) == pytest.approx((0.01, 1.0, 4.0))
 
 
+def test_prices_of_hazards_among_goals_grow_slowly() -> None:
+    goals = make("SafetyPointGoal1-v0").spec
+    assert gains_for(PlainLagrangian(), goals) == PlainLagrangian(rate=0.05 * 0.02 * 0.08, bound=1.0)
+    assert gains_for(PlainLagrangian(bound=0.5), goals).bound == 0.5
+    button = make("SafetyPointButton1-v0").spec
+    assert gains_for(PlainLagrangian(), button) == PlainLagrangian(rate=0.001, bound=10.0)
+    learner = recommended("lagrangian", "SafetyCarGoal1-v0").learner  # type: ignore[attr-defined]
+    assert (learner.entropy, learner.gamma, learner.rollout_steps * learner.environments) == (0.01, 0.97, 4000)
+
+
 def test_of_the_solvers_that_learn_from_replay_those_that_read_episodes_are_scaled() -> None:
     """Fifty times 20 steps make 1000; critics at gamma .99 look ahead 100 steps, however long the episode."""
     cheetah = "SafetyHalfCheetahVelocity-v1"
