@@ -52,7 +52,7 @@ policies x 16 copies, one of six did. One episode says all about a deterministic
 """
 
 
-CALMS = {"Hopper": 0.1, "Walker2d": 0.1}
+CALMS = {"Ant": 0.1, "Hopper": 0.1, "Walker2d": 0.1}
 """Bodies whose noise is held down: what is left of it at the end makes steps too fast, and falls."""
 
 

@@ -116,14 +116,15 @@ def _odd(value: Any) -> bool:
 
 def table(standings: Sequence[Row]) -> Any:
     """The standings for a terminal."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     columns = (
         "task", "method", "feasible", "return", "cost", "return of feasible runs", "likeliest: return, cost",
         "average iterate: return, excess", "cost rate", "strong violation", "oscillation", "first, lasting feasible",
         "s per run",
     )  # fmt: skip
-    shown = Table(*columns, title="interquartile means over runs [95 % bootstrap]")
+    names = (Column(name, no_wrap=name == "task") for name in columns)  # what is cut off there cannot be told apart
+    shown = Table(*names, title="interquartile means over runs [95 % bootstrap]")
     for row in standings:
         shown.add_row(
             row["env"], row["method"], f"{row['feasible']} of {row['runs']}",
