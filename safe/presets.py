@@ -18,7 +18,7 @@ WALK = {"start": 1.0, "bound": 4.0}
 never learns to run first, and a ceiling near that pay leaves it no reason to lie down.
 """
 
-PATIENCE = 0.08
+SLOWER = 0.08
 """Share of the gains where goals lie among hazards: whoever cannot reach goals yet pays most, and at a price above a
 tenth learns to stand still. For the same reason prices stay below HALF_A_GOAL.
 """
@@ -45,7 +45,7 @@ def gains_for(solver: Any, spec: EnvSpec, scale: Scale = "episodic", discount: f
         return solver
     walks = spec.id.startswith(("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"))
     if spec.id.startswith(("SafetyPointGoal", "SafetyCarGoal")):
-        return _scaled(solver, PATIENCE * REFERENCE / steps, {"bound": HALF_A_GOAL})
+        return _scaled(solver, SLOWER * REFERENCE / steps, {"bound": HALF_A_GOAL})
     return _scaled(solver, REFERENCE / steps, WALK if walks else {"bound": CEILING})
 
 
