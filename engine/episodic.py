@@ -13,7 +13,7 @@ from engine.baselines import LearnedBaseline
 from engine.compositions import Composition
 from engine.episodes import Channels, Episodes, alive_steps, discounted
 from engine.estimators import Request, TrajectoryEstimator
-from engine.evaluate import PATIENCE
+from engine.evaluate import PATIENCE, not_ended
 from engine.features import make_features
 from engine.heads import Head, make_head
 from engine.loop import Loop
@@ -96,10 +96,7 @@ def _until_all_ended(head: Head, steps: list[Step], alive: Tensor, generator: Ge
         yield head.noise(tuple(alive.shape), generator)
         alive &= ~(steps[-1].terminated | steps[-1].truncated).view(alive.shape)
         if len(steps) > PATIENCE:
-            raise TradeoffError(
-                f"an episode of {name} has not ended in {PATIENCE} steps; set a horizon: --horizon 1000 cuts episodes "
-                "after 1000 steps"
-            )
+            raise TradeoffError(not_ended(name, PATIENCE))
 
 
 class EpisodicLearner(Loop):

@@ -23,6 +23,11 @@ class Endless(TradeoffError):
     """An episode of an evaluation that does not end."""
 
 
+def not_ended(env: str, steps: int) -> str:
+    """What to say of an episode of an environment that goes on after so many steps."""
+    return f"an episode of {env} has not ended in {steps} steps; set a horizon: --horizon 1000 cuts episodes after 1000"
+
+
 class Scores(NamedTuple):
     """What an evaluation found."""
 
@@ -118,9 +123,6 @@ def _play(
         alive &= ~(terminated | truncated).unflatten(0, size)
         factor, steps = factor * discount, steps + env.num_envs
         if steps > PATIENCE * env.num_envs:
-            raise Endless(
-                f"an episode of {env.spec.id} has not ended in {PATIENCE} steps; set a horizon: --horizon 1000 cuts "
-                "episodes after so many steps"
-            )
+            raise Endless(not_ended(env.spec.id, PATIENCE))
     check_finite("return", returns.unsqueeze(0), (*env.spec.objectives, *env.spec.costs))
     return Scores(returns, lengths, steps, sums)

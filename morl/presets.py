@@ -31,6 +31,8 @@ BODY = LearnerConfig(gamma=0.99, anneal=True)
 
 SPREADS = {"HalfCheetah": 0.4, "Ant": 0.3, "Humanoid": 0.3, "Hopper": 0.6, "Walker2d": 1.0, "Swimmer": 1.0}
 """First noise of bodies under a limit on speed: with more, steps too fast are chance; with less, legs stand still."""
+CALMS = {"Ant": 0.1, "Hopper": 0.1, "Walker2d": 0.1}
+"""Bodies whose noise is held down: what is left of it at the end makes steps too fast, and falls."""
 
 GOALS = LearnerConfig(
     rollout_steps=250, environments=16, epochs=6, minibatches=16, learning_rate=5e-4, gamma=0.97, entropy=0.01,
@@ -50,10 +52,6 @@ SEA: dict[str, Any] = {
 """Many policies on few samples each: of 20 seeds, 19 found the whole front so, and one nine of its ten points; with 16
 policies x 16 copies, one of six did. One episode says all about a deterministic policy in a deterministic sea.
 """
-
-
-CALMS = {"Ant": 0.1, "Hopper": 0.1, "Walker2d": 0.1}
-"""Bodies whose noise is held down: what is left of it at the end makes steps too fast, and falls."""
 
 
 def walking(body: str) -> LearnerConfig:

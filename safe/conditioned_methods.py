@@ -205,7 +205,8 @@ def unkept(ranges: Sequence[Constraint], front: Sequence[dict[str, Any]], steps:
         broken = [row for row in front if row[over] > 2 * row[error]]
         if broken:
             worst = max(broken, key=lambda row: row[over])
-            ends = sorted({pick(row[limit] for row in broken) for pick in (min, max)})
+            limits = sorted(row[limit] for row in broken)
+            ends = dict.fromkeys((limits[0], limits[-1]))
             told.append(
                 f"{c.cost} {c.sense} {'..'.join(f'{x:.4g}' for x in ends)} broken at {len(broken)} of {len(front)} "
                 f"points of the sweep, most by policy {worst['policy']}: {worst[c.cost]:.4g} for {worst[limit]:.4g}"

@@ -80,16 +80,15 @@ class PID:
 
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
-        moved = state["multiplier"] + row(self.ki, violation.shape[1], violation.device) * violation
+        moved = state["multiplier"] + per_limit(self.ki, violation) * violation
         seen = self._smoothed(state, violation).unsqueeze(0)
         return {"multiplier": moved.clamp(0.0, self.bound), "past": torch.cat([state["past"][1:], seen])}
 
     def price(self, state: State, violation: Tensor) -> Tensor:
         """See DualRule.price."""
-        j, device = violation.shape[1], violation.device
         seen = self._smoothed(state, violation)
         growth = (seen - state["past"][0]).clamp(min=0.0).nan_to_num(0.0)
-        total = state["multiplier"] + row(self.kp, j, device) * seen + row(self.kd, j, device) * growth
+        total = state["multiplier"] + per_limit(self.kp, violation) * seen + per_limit(self.kd, violation) * growth
         return total.clamp(0.0, self.bound)
 
 
@@ -131,8 +130,8 @@ class OptimisticAscent:
     def step(self, state: State, violation: Tensor) -> State:
         """See DualRule.step."""
         past = torch.where(state["past"].isnan(), violation, state["past"])
-        guess = violation + row(self.strength, violation.shape[1], violation.device) * (violation - past)
-        moved = state["multiplier"] + row(self.rate, violation.shape[1], violation.device) * guess
+        guess = violation + per_limit(self.strength, violation) * (violation - past)
+        moved = state["multiplier"] + per_limit(self.rate, violation) * guess
         return {"multiplier": moved.clamp(0.0, self.bound), "past": violation}
 
     def price(self, state: State, violation: Tensor) -> Tensor:
@@ -231,13 +230,18 @@ def prices(scalarizer: Scalarizer, returns: Tensor) -> Tensor | None:
     return rule.price(returns) if hasattr(rule, "price") else None
 
 
-def row(gain: Gain, constraints: int, device: torch.device | str = "cpu") -> Tensor:
+def per_limit(gain: Gain, violation: Tensor) -> Tensor:
+    """A gain as float64 [j], on the device of the violations [P, j] that it multiplies."""
+    return row(gain, violation.shape[1]).to(violation.device)
+
+
+def row(gain: Gain, constraints: int) -> Tensor:
     """A gain as float64 [j]."""
     values = gain if isinstance(gain, tuple) else (gain,) * constraints
     if len(values) != constraints:
         given = ", ".join(f"{x:g}" for x in values)
         raise ValueError(f"{len(values)} gains for {constraints} constraints ({given}); give one, or one each")
-    return torch.tensor(values, dtype=torch.float64, device=device)
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def check_gains(rule: Any, names: tuple[str, ...]) -> None:

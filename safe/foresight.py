@@ -10,7 +10,7 @@ from torch import Tensor
 
 from envs.protocol import EnvSpec
 from safe.constraints import BadLimit, Constraint, Scale
-from safe.duals import Gain, State, check_gains, row
+from safe.duals import Gain, State, check_gains, per_limit, row
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of Adam
 
@@ -85,10 +85,10 @@ class LogAscent:
         slope, steps = state["multiplier"] * violation, state["steps"] + 1
         m, v = state["m"].lerp(slope, 1 - BETA1), state["v"].lerp(slope.square(), 1 - BETA2)
         unit = (m / (1 - BETA1**steps)) / ((v / (1 - BETA2**steps)).sqrt() + EPS)
-        moved = state["multiplier"] * (row(self.rate, violation.shape[1], violation.device) * unit).exp()
+        moved = state["multiplier"] * (per_limit(self.rate, violation) * unit).exp()
         return {"multiplier": moved.clamp(max=self.bound), "m": m, "v": v, "steps": steps}
 
     def price(self, state: State, violation: Tensor) -> Tensor:
         """See DualRule.price."""
-        total = state["multiplier"] + row(self.penalty, violation.shape[1], violation.device) * violation
+        total = state["multiplier"] + per_limit(self.penalty, violation) * violation
         return total.clamp(0.0, self.bound)

@@ -23,6 +23,11 @@ SLOWER = 0.08
 tenth learns to stand still. For the same reason prices stay below HALF_A_GOAL.
 """
 HALF_A_GOAL = 1.0  # a goal pays 1, and about as much for the way there
+KINDS: dict[tuple[str, ...], tuple[float, dict[str, float]]] = {
+    ("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"): (1.0, WALK),
+    ("SafetyPointGoal", "SafetyCarGoal"): (SLOWER, {"bound": HALF_A_GOAL}),
+}
+"""How ids begin: share of the gains, and prices."""
 
 
 def limits_for(spec: EnvSpec) -> dict[str, Any]:
@@ -43,10 +48,9 @@ def gains_for(solver: Any, spec: EnvSpec, scale: Scale = "episodic", discount: f
     steps = summed_steps(scale, discount, spec.horizon)
     if getattr(solver, "by_critics", False) or not REFERENCE < steps < inf:
         return solver
-    walks = spec.id.startswith(("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"))
-    if spec.id.startswith(("SafetyPointGoal", "SafetyCarGoal")):
-        return _scaled(solver, SLOWER * REFERENCE / steps, {"bound": HALF_A_GOAL})
-    return _scaled(solver, REFERENCE / steps, WALK if walks else {"bound": CEILING})
+    known = (how for begins, how in KINDS.items() if spec.id.startswith(begins))
+    share, prices = next(known, (1.0, {"bound": CEILING}))
+    return _scaled(solver, share * REFERENCE / steps, prices)
 
 
 def _scaled(settings: Any, share: float, prices: dict[str, float]) -> Any:

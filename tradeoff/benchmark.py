@@ -56,8 +56,8 @@ def tasks(suite: str, envs: Sequence[str] = (), limit: Sequence[str] = ()) -> tu
 def jobs(plan: Plan) -> list[Job]:
     """A job per task, method and seed.
 
-    Raises: UnknownName; BadInput for a method that knows no limits and for numbers that are none of runs, BadLimit for
-    limits that no policy keeps.
+    Raises: UnknownName; BadInput for a method that knows no limits and for settings that no run takes, BadLimit
+    for limits that no policy keeps.
     """
     if plan.evaluations < 1:
         raise BadInput(f"evaluations must be at least 1, got {plan.evaluations}")
