@@ -61,8 +61,8 @@ class EpisodeSource:
         data, _ = play(env, model, theta, standard(moments), observation, start, noises, steps)
         useful = int(alive_steps(data.ended).sum())
         self.counts["episodes"] += self.policies * episodes
-        self.counts["steps"] += useful
-        self.counts["idle"] += data.ended.numel() - useful
+        self.counts["steps"] += useful * env.spec.repeat
+        self.counts["idle"] += (data.ended.numel() - useful) * env.spec.repeat
         return data
 
     @property

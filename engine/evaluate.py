@@ -121,8 +121,9 @@ def _play(
             sums += torch.where(alive.unsqueeze(-1), paid, 0.0)
         lengths += alive
         alive &= ~(terminated | truncated).unflatten(0, size)
-        factor, steps = factor * discount, steps + env.num_envs
-        if steps > PATIENCE * env.num_envs:
+        factor, steps = factor * discount, steps + 1
+        if steps > PATIENCE:
             raise Endless(not_ended(env.spec.id, PATIENCE))
     check_finite("return", returns.unsqueeze(0), (*env.spec.objectives, *env.spec.costs))
-    return Scores(returns, lengths, steps, sums)
+    repeat = env.spec.repeat
+    return Scores(returns, lengths * repeat, steps * env.num_envs * repeat, sums)

@@ -28,6 +28,7 @@ class Policy:
     population: Population  # of one
     generator: Generator = field(default_factory=lambda: Generator().manual_seed(0))
     context: Tensor = field(default_factory=lambda: torch.zeros(0))  # [q] what it sees besides observations
+    repeat: int = 1  # steps for which each of its actions is to be made
 
     @torch.no_grad()
     def __call__(self, observation: ArrayLike, deterministic: bool = True) -> NDArray[Any]:

@@ -117,7 +117,7 @@ class Rollout:
         here = self.env, model, theta, by, self.observation, self.start
         data, self.observation = play(*here, noises, [], self.conditions)
         self.start = data.ended[-1]
-        self.taken += self.steps * self.env.num_envs
+        self.taken += self.steps * self.env.num_envs * self.env.spec.repeat
         return data
 
     def _per_policy(self, x: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class Trained:
 
     def policy(self, row: int | None = None) -> Policy:
         """A policy, ready to act; None: the best one. Call it with `deterministic=False` to act as it was trained."""
-        return Policy(model=self.model, population=self.population[[self.best if row is None else row]])
+        people = self.population[[self.best if row is None else row]]
+        return Policy(model=self.model, population=people, repeat=self.indicators.get("repeat", 1))
 
     def save(self, folder: Path | str) -> None:
         """Write scores.csv, indicators.json and policies.pt into `folder`."""

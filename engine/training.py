@@ -127,6 +127,7 @@ class Training(Run):
         indicators = {
             "env": self.config.env, "method": self.config.name, "seed": self.config.seed,
             "backend": self.spec.backend, "discount": self.discount, "horizon": self.spec.horizon,
+            "repeat": self.spec.repeat,
             "value": value, "deterministic_value": likeliest,
             "real_environment_steps": {**steps, "total": sum(steps.values())},
             "episodes_per_policy": self.config.final_episodes, **self.config.context(self, played[0].returns),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.around import Around
 from envs.errors import TradeoffError, UnknownName
 from envs.finite import Tables
 from envs.gymnasium_costs import TEXT
@@ -88,21 +89,15 @@ def cost_tables(tables: Tables, spec: EnvSpec, sources: Sequence[Source]) -> Tab
     return replace(tables, channels=np.stack([*paid, *charged], -1))
 
 
-class AsCost:
+class AsCost(Around):
     """The environment inside, step by step: some columns of its reward, or its clock, are columns of the cost."""
 
     def __init__(self, env: VectorEnv, costs: Sequence[str], **known: Any) -> None:
         """costs: see `find_sources`. known: see `cost_spec`."""
-        self.env, self.num_envs, self.device, self.exact_state = env, env.num_envs, env.device, env.exact_state
+        super().__init__(env)
         self.sources = find_sources(env.spec, costs)
         self.spec = cost_spec(env.spec, self.sources, **known)
         self.left = torch.tensor(_left(env.spec, self.sources), device=env.device)
-        if hasattr(env, "restart"):  # only some can break off single episodes
-            self.restart = env.restart
-
-    def reset(self, seed: int | Sequence[int] | None = None) -> Tensor:
-        """See VectorEnv.reset."""
-        return self.env.reset(seed)
 
     def step(self, action: Tensor) -> Step:
         """See VectorEnv.step."""
@@ -116,15 +111,3 @@ class AsCost:
         if source.column is None:
             return source.sign * torch.ones_like(reward[:, 0])
         return source.sign * reward[:, source.column] + 0.0  # no -0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """See VectorEnv.state_dict."""
-        return self.env.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See VectorEnv.load_state_dict."""
-        self.env.load_state_dict(state)
-
-    def close(self) -> None:
-        """See VectorEnv.close."""
-        self.env.close()

@@ -44,6 +44,7 @@ class EnvSpec:
     horizon: int | None = None  # steps after which an episode is truncated; None: never
     discount: float = 0.99  # the literature's choice for scores
     reference_point: tuple[float, ...] | None = None  # the literature's hypervolume reference, one per objective
+    repeat: int = 1  # real steps that one step makes
     backend: str = "torch"  # who computes the dynamics: torch, mujoco-threads, gymnasium-sync, gymnasium-async
 
 

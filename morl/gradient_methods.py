@@ -238,6 +238,7 @@ class ProximalSteps(GradientAim):
 def _method(rule: Any, base: type[GradientAim], ending: str) -> type[GradientAim]:
     own = ("rule", rule, field(default_factory=rule))
     about = {"name": rule.name + ending, "__doc__": rule.__doc__, "__module__": __name__}
+    about["__qualname__"] = base.__qualname__  # help looks there for what stands beside the fields
     kind = make_dataclass(f"{rule.__name__}{base.__name__}", [own], bases=(base,), frozen=True, kw_only=True,
                           namespace=about)  # fmt: skip
     return kind

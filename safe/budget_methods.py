@@ -46,7 +46,7 @@ class BudgetRun(ConstrainedConfig):
 
     def shown(self, env: VectorEnv) -> VectorEnv:
         """See RunConfig.shown: rewards and ends are the environment's, so scores are."""
-        return self.budget(env, mode="watch")
+        return self.budget(super().shown(env), mode="watch")
 
     def check_limits(self, spec: EnvSpec) -> None:
         """See ConstrainedConfig.check_limits; a limit must be a budget, too."""

@@ -118,7 +118,7 @@ def _table(given: Sequence[Constraint], spec: EnvSpec, discount: float) -> _Tabl
 
 def _model(spec: EnvSpec, discount: float, by_step: bool) -> FiniteModel | None:
     """by_step: single steps are asked for, not the sums of whole episodes."""
-    if spec.backend != "torch":  # the original may differ from our tables
+    if spec.backend != "torch" or spec.repeat > 1:  # the original may differ from our tables; repeated actions do
         return None
     try:
         return finite_model(spec.id)

@@ -13,7 +13,8 @@ from engine.evaluate import Scores
 from engine.learner import LearnerConfig
 from engine.loop import Loop
 from engine.training import Training, TrainingConfig
-from envs.protocol import EnvSpec
+from envs.protocol import EnvSpec, VectorEnv
+from envs.repeated import Repeated
 from safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
 from safe.duals import prices
 from safe.exact import beside, exact_optimum
@@ -46,6 +47,7 @@ class ConstrainedConfig(TrainingConfig):
     scale: Scale = "episodic"  # what limits bound: sums per episode, discounted ones, or means per step
     margin: float = 0.0  # share of each limit kept in reserve while training, in [0, 1); judged is by the limit itself
     discount: float | None = 1.0  # of the returns that are reported, and of discounted limits
+    repeat: int = 1  # times that each action is made in a row, in training and ever after
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     solver: Any = None  # settings of its own
 
@@ -53,6 +55,17 @@ class ConstrainedConfig(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if not 0 <= self.margin < 1:
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
+        if self.repeat < 1:
+            raise ValueError(f"repeat must be at least 1, got {self.repeat}")
+        if self.repeat > 1 and (self.scale != "episodic" or self.discount != 1.0):
+            raise ValueError(
+                f"repeat {self.repeat} adds up what so many steps pay, which goes with sums per episode alone; leave "
+                f"out scale and discount (got {self.scale} and {self.discount}), or take repeat 1"
+            )
+
+    def shown(self, env: VectorEnv) -> VectorEnv:
+        """See RunConfig.shown."""
+        return Repeated(env, self.repeat) if self.repeat > 1 else env
 
     def constraints(self, spec: EnvSpec) -> tuple[Constraint, ...]:
         """The limits as they were given, or as the environment states them. Raises BadLimit, UnknownName."""
@@ -197,6 +210,7 @@ SOLVERS: tuple[Any, ...] = (
 def _method(solver: Any) -> type[ConstrainedConfig]:
     own = ("solver", solver, field(default_factory=solver))
     about = {"name": solver.name, "__doc__": solver.__doc__, "__module__": __name__}
+    about["__qualname__"] = ConstrainedConfig.__qualname__  # help looks there for what stands beside the fields
     kind = make_dataclass(f"{solver.__name__}Run", [own], bases=(ConstrainedConfig,), frozen=True, kw_only=True,
                           namespace=about)  # fmt: skip
     return kind

@@ -78,18 +78,18 @@ class NoveltyConfig(TrainingConfig):
 
     def build(self, run: Training) -> Learner:
         """See TrainingConfig.build; one policy, on environments that watch it."""
-        env: Any = run.make_env(self.learner.environments, run.draw_seed())
-        m, channels = len(env.spec.objectives), len(env.spec.objectives) + len(env.spec.costs)
-        head = make_head(env.spec.action_space, self.learner.squash)
-        model = ActorCritic(make_features(env.spec.observation_space), head, channels, self.learner.hidden)
+        watched: Any = run.make_env(self.learner.environments, run.draw_seed())
+        m, channels = len(watched.spec.objectives), len(watched.spec.objectives) + len(watched.spec.costs)
+        head = make_head(watched.spec.action_space, self.learner.squash)
+        model = ActorCritic(make_features(watched.spec.observation_space), head, channels, self.learner.hidden)
         learner = Learner(
-            model, FollowedRollout(env, 1, self.learner.rollout_steps),
+            model, FollowedRollout(watched, 1, self.learner.rollout_steps),
             fresh_population(model, 1, run.generator, self.learner.spread),
-            Linear(padded(torch.full((1, m), 1 / m, device=env.device), channels)), self.learner, run.generator,
+            Linear(padded(torch.full((1, m), 1 / m, device=watched.device), channels)), self.learner, run.generator,
             discount=1.0,
         )  # fmt: skip
-        if env.references:
-            self.steer(learner, env)
+        if watched.references:
+            self.steer(learner, watched)
         return learner
 
     def steer(self, learner: Learner, env: NoveltyWatch) -> None:

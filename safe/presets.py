@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 from math import inf
 from typing import Any
 
+from engine.learner import LearnerConfig
 from envs.protocol import EnvSpec
 from safe.constraints import Scale
 from safe.foresight import summed_steps
@@ -23,11 +24,32 @@ SLOWER = 0.08
 tenth learns to stand still. For the same reason prices stay below HALF_A_GOAL.
 """
 HALF_A_GOAL = 1.0  # a goal pays 1, and about as much for the way there
+GOALS = ("SafetyPointGoal", "SafetyCarGoal")
 KINDS: dict[tuple[str, ...], tuple[float, dict[str, float]]] = {
     ("SafetyHalfCheetahVel", "SafetyAntVel", "SafetyHopperVel"): (1.0, WALK),
-    ("SafetyPointGoal", "SafetyCarGoal"): (SLOWER, {"bound": HALF_A_GOAL}),
+    GOALS: (SLOWER, {"bound": HALF_A_GOAL}),
 }
 """How ids begin: share of the gains, and prices."""
+
+
+ROUNDS: dict[str, Any] = {
+    "repeat": 4,
+    "learner": LearnerConfig(
+        rollout_steps=64, environments=16, epochs=10, minibatches=8, learning_rate=5e-4, gamma=0.95, entropy=0.01,
+        anneal=True, hidden=(128, 128), spread=0.6,
+    ),
+}  # fmt: skip
+"""Goals among hazards, learnt on rollouts: a wheel that gets another chance action every 0.04 s stays where it is; four
+times the same one drives, and a hazard is then crossed in ten decisions, not forty.
+"""
+
+
+def rounds_for(
+    spec: EnvSpec, scale: Scale = "episodic", discount: float = 1.0, repeat: int | None = None
+) -> dict[str, Any]:
+    """How often actions are repeated, and a learner for it, where that is recommended; `repeat`: what was asked for."""
+    apart = scale != "episodic" or discount != 1.0 or repeat == 1
+    return {} if apart or not spec.id.startswith(GOALS) else ROUNDS
 
 
 def limits_for(spec: EnvSpec) -> dict[str, Any]:

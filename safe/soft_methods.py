@@ -47,6 +47,7 @@ def _method(solver: Any, config: SoftConfig, every: int) -> type[SoftRunConfig]:
         ("evaluate_every", int, field(default=every)),
     ]
     about = {"name": solver.name, "__doc__": solver.__doc__, "__module__": __name__}
+    about["__qualname__"] = SoftRunConfig.__qualname__  # help looks there for what stands beside the fields
     return make_dataclass(f"{solver.__name__}Run", fields, bases=(SoftRunConfig,), frozen=True, kw_only=True,
                           namespace=about)  # fmt: skip
 

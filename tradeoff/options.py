@@ -185,7 +185,10 @@ def gathered(words: Sequence[str], option: str) -> list[str]:
 
 
 def decisive(kind: Any, words: Sequence[str]) -> dict[str, Any]:
-    """What gains depend on besides the environment: how limits are summed. What is no such thing is left to `parse`."""
+    """What other settings depend on besides the environment: how limits are summed, and how often actions are repeated.
+
+    What is no such thing is left to `parse`.
+    """
     from safe.constraints import Scale
 
     if not hasattr(kind, "scale"):
@@ -194,6 +197,8 @@ def decisive(kind: Any, words: Sequence[str]) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         discount = float(wanted(words, "--discount") or 0)
     given: dict[str, Any] = {"scale": scale} if scale in get_args(Scale) else {}
+    if wanted(words, "--repeat") == "1":
+        given["repeat"] = 1
     return given | {"discount": discount} if 0 < discount <= 1 else given
 
 

@@ -19,7 +19,7 @@ from envs import make
 from envs.errors import UnknownName
 from envs.protocol import EnvSpec
 from safe.methods import ConstrainedConfig
-from safe.presets import gains_for, limits_for
+from safe.presets import gains_for, limits_for, rounds_for
 
 METHODS: dict[str, type[RunConfig]] = {
     **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
@@ -55,7 +55,8 @@ def _within_limits(method: str, wanted: dict[str, Any]) -> RunConfig:
     kind, spec = METHODS[method], spec_of(wanted["env"])
     settings = limits_for(spec)
     if method not in safe.soft_methods.METHODS:
-        settings |= morl.learner_settings(wanted["env"])
+        asked = {name: wanted[name] for name in ("scale", "discount", "repeat") if name in wanted}
+        settings |= morl.learner_settings(wanted["env"]) | rounds_for(spec, **asked)
     if method in safe.conditioned_methods.METHODS:
         settings.pop("limit", None)  # wants ranges, which nobody can guess
         settings["learner"] = safe.conditioned_methods.fitted(settings["learner"])

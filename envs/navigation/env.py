@@ -14,7 +14,8 @@ from torch import Tensor
 from envs.arguments import check_counts
 from envs.mujoco_env import MujocoBase
 from envs.navigation.arena import Arena
-from envs.navigation.layout import draw_goal, draw_layout, legacy_generator, spots
+from envs.navigation.crowded import Stock
+from envs.navigation.layout import Place, draw_goal, draw_layout, legacy_generator, spots
 from envs.navigation.lidar import BINS, egocentric, lidar
 from envs.navigation.paid import inside, lengths, moved, outside, speed_along_circle, wrong
 from envs.navigation.tasks import AGENTS, DELAY, tasks
@@ -32,7 +33,8 @@ class Navigation(MujocoBase):
 
     Reward: metres gained towards the goal (box: towards the box and of the box towards the goal), and 1 when it is
     reached; on the circle, speed along it. Each cost is 0 or 1 per step; where there are several kinds, "any" comes
-    first. Resets draw what the original draws from the same seed.
+    first. Resets draw what the original draws from the same seed; where gremlins crowd the arena, those without a seed
+    take layouts from a stock, which are the original's in distribution.
     """
 
     sim: Arena
@@ -70,6 +72,7 @@ class Navigation(MujocoBase):
     def _arrange(self, num_envs: int) -> None:
         task, things = self.task, self.task.things
         self.spots = spots(task)
+        self.stock = Stock(self.spots, num_envs) if task.indices("driven") else None
         self.loose = np.array(task.indices("free", "driven"), np.int64)
         self.mocaps = np.array(task.indices("fixed") + task.indices("driven"), np.int64)
         felt = {name.removesuffix("_contact") for name in task.costs} | {"buttons"}
@@ -90,7 +93,12 @@ class Navigation(MujocoBase):
         """See VectorEnv.reset; seed s begins as the original's reset(seed=s) does."""
         if seed is not None:
             self.owed[:] = 0
-        return super().reset(seed)
+            if self.stock:
+                self.stock.clear()
+        self.seeded = seed is not None
+        begun = super().reset(seed)
+        self.seeded = False
+        return begun
 
     def _numbers(self, i: int) -> np.random.Generator:
         """The generator of arena i, past the number that the original draws in every step, to no use."""
@@ -101,7 +109,7 @@ class Navigation(MujocoBase):
     def _begin(self, i: int) -> None:
         numbers = self._numbers(i)
         while True:
-            (x, y), *rest = draw_layout(self.spots, numbers)
+            (x, y), *rest = self._layout(i, numbers)
             angle, *turns = 2 * np.pi * numbers.random(len(self.spots))
             self.places[i, :, :2] = rest
             self.places[i, self.loose, 2] = [self.task.things[k].height for k in self.loose]
@@ -110,6 +118,11 @@ class Navigation(MujocoBase):
                 break
         self.timer[i] = 0
         self.last[i] = self._distances()[i]
+
+    def _layout(self, i: int, numbers: np.random.Generator) -> Array | list[Place]:
+        if self.stock and not self.seeded:
+            return self.stock.take(i, numbers)
+        return draw_layout(self.spots, numbers)
 
     def _settle(self, i: int, start: Array, angle: float, turns: Array) -> None:
         position = self.sim.model.qpos0.copy()
@@ -238,7 +251,8 @@ class Navigation(MujocoBase):
         state = super().state_dict()
         state["generators"] = [_plain(numbers) for numbers in state["generators"]]
         memory = {name: torch.from_numpy(getattr(self, name).copy()) for name in MEMORY}
-        return state | {"memory": memory, "homes": torch.from_numpy(self.sim.homes.copy())}
+        state |= {"memory": memory, "homes": torch.from_numpy(self.sim.homes.copy())}
+        return state | ({"stock": self.stock.state()} if self.stock else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See VectorEnv.load_state_dict."""
@@ -246,6 +260,8 @@ class Navigation(MujocoBase):
         for name in MEMORY:
             setattr(self, name, state["memory"][name].cpu().numpy().copy())
         self.sim.homes[:] = state["homes"].cpu().numpy()
+        if self.stock:
+            self.stock.load(state["stock"])
 
 
 MEMORY = ("places", "button", "timer", "owed", "last")

@@ -55,7 +55,7 @@ def _square(centre: Place, half: float, keepout: float) -> Spot:
 
 
 @cache
-def _least(keepout: float) -> float:
+def least_square(keepout: float) -> float:
     """The least number whose root is no less than `keepout`: comparing squares decides as comparing roots does."""
     square = keepout * keepout * (1 - 1e-15)
     while sqrt(square) < keepout:
@@ -86,8 +86,8 @@ def _groups(wanted: tuple[Spot, ...]) -> tuple[Group, ...]:
     found: list[Group] = []
     i = 0
     for spot, same in groupby(wanted):
-        count, away = len(list(same)), tuple(_least(other.keepout + spot.keepout) for other in wanted[:i])
-        found.append(Group(spot, count, _least(spot.keepout + spot.keepout), away))
+        count, away = len(list(same)), tuple(least_square(other.keepout + spot.keepout) for other in wanted[:i])
+        found.append(Group(spot, count, least_square(spot.keepout + spot.keepout), away))
         i += count
     return tuple(found)
 
@@ -192,7 +192,7 @@ def draw_goal(
     goal: Spot, others: Sequence[Place], theirs: Sequence[Spot], numbers: np.random.Generator
 ) -> Place | None:
     """A new place for the goal among the other things, or None when 10,000 draws find no room."""
-    near = [(a, b, _least(spot.keepout + goal.keepout)) for (a, b), spot in zip(others, theirs, strict=True)]
+    near = [(a, b, least_square(spot.keepout + goal.keepout)) for (a, b), spot in zip(others, theirs, strict=True)]
     draw = numbers.random
     for _ in range(MOST):
         x = goal.x + goal.width * draw()

@@ -10,7 +10,8 @@ import torch
 
 from envs import TradeoffError, make
 from envs.navigation import ENVIRONMENTS
-from envs.navigation.layout import Spot, _least, draw_goal, draw_layout, legacy_generator, spots
+from envs.navigation.crowded import Stock, draw_layouts
+from envs.navigation.layout import Spot, draw_goal, draw_layout, least_square, legacy_generator, spots
 from envs.navigation.lidar import egocentric, lidar
 from envs.navigation.paid import inside, moved, outside, speed_along_circle, wrong
 from envs.navigation.tasks import POINT, tasks
@@ -202,7 +203,7 @@ def test_layouts_keep_their_distances_and_take_numbers_one_by_one(task):
 
 def test_squares_decide_as_distances_do():
     for keepout in (0.0, 0.305 + 0.18, 0.8, 0.4 + 0.2, 2.0, 1 / 3):
-        least = _least(keepout)
+        least = least_square(keepout)
         assert np.sqrt(least) >= keepout and (least == 0 or np.sqrt(np.nextafter(least, 0)) < keepout)
 
 
@@ -223,11 +224,51 @@ def one_by_one(wanted, numbers):
             return found
 
 
+def test_attempts_side_by_side_succeed_as_often_as_a_hundred_tries_do():
+    # One thing at 0 keeps 0.99 of a line of length 1 from the other: a place is free with chance 0.01, one of a hundred
+    # is with chance 1 - 0.99^100 = 0.6340, and lies anywhere in (0.99, 1): mean 0.995, deviation 0.01 / sqrt(12).
+    attempts = 20_000
+    line = [Spot(0.0, 0.0, 0.0, 0.0, 0.5), Spot(0.0, 0.0, 1.0, 0.0, 0.49)]
+    found = draw_layouts(line, legacy_generator(0), attempts)
+    chance = 1 - 0.99**100
+    assert abs(len(found) / attempts - chance) < 4 * np.sqrt(chance * (1 - chance) / attempts)
+    assert found[:, 0].max() == 0 and found[:, 1, 0].min() >= 0.99
+    assert abs(found[:, 1, 0].mean() - 0.995) < 4 * 0.01 / np.sqrt(12 * len(found))
+
+
+def test_layouts_of_a_stock_are_those_of_the_original_in_distribution():
+    wanted = spots(tasks(POINT)["Button1"])
+    plain, stock, numbers = legacy_generator(0), Stock(wanted, 1), legacy_generator(1)
+    old = np.array([draw_layout(wanted, plain) for _ in range(200)])
+    new = np.array([stock.take(0, numbers) for _ in range(1000)])
+    apart = np.array([[_gap(p, q) for q in wanted] for p in wanted])
+    between = np.linalg.norm(new[:, :, None] - new[:, None], axis=-1)
+    assert (between - apart)[:, ~np.eye(len(wanted), dtype=bool)].min() >= -1e-12
+    for measure in (lambda x: np.linalg.norm(x, axis=-1), lambda x: np.linalg.norm(x - x[:, :1], axis=-1)[:, 1:]):
+        a, b = measure(old), measure(new)  # from the centre, and from the agent [layouts, things]
+        error = np.sqrt(a.var(0) / len(a) + b.var(0) / len(b))
+        assert np.abs((a.mean(0) - b.mean(0)) / error).max() < 4
+
+
+def _gap(p, q):
+    return p.keepout + q.keepout
+
+
+def test_layouts_ahead_are_forgotten_where_a_seed_is_given():
+    env = make("SafetyPointButton1-v0", 1, seed=3)
+    first = env.reset(3)
+    assert not torch.equal(env.reset(), first)
+    assert len(env.stock.layouts[0]) > 0
+    assert torch.equal(env.reset(3), first) and len(env.stock.layouts[0]) == 0
+
+
 def test_no_room_is_said():
     crowd = [Spot(0.0, 0.0, 1.0, 1.0, 2.0)] * 2
     assert draw_goal(crowd[0], [(0.5, 0.5)], crowd[1:], legacy_generator(0)) is None
     with pytest.raises(TradeoffError, match="2 things do not fit"):
         draw_layout(crowd, legacy_generator(0))
+    with pytest.raises(TradeoffError, match="2 things do not fit"):
+        Stock(crowd, 1).take(0, legacy_generator(0))
 
 
 def rolled(env, steps, seed):
@@ -237,9 +278,9 @@ def rolled(env, steps, seed):
 
 @pytest.mark.parametrize("id", ["SafetyPointGoal2-v0", "SafetyCarButton1-v0", "SafetyPointPush1-v0"])
 def test_a_saved_state_goes_on_bit_for_bit(id):
-    """Saved within an episode of 25 steps; 40 more reach over its end, so goals, resets and gremlins are part of it."""
+    """Saved within the second episode of 25 steps, so goals, resets, gremlins and layouts ahead are part of it."""
     env = make(id, 2, seed=3, max_episode_steps=25)
-    rolled(env, 15, 0)
+    rolled(env, 40, 0)
     state = env.state_dict()
     ahead = rolled(env, 40, 1)
     other = make(id, 2, seed=9, max_episode_steps=25)
@@ -249,10 +290,11 @@ def test_a_saved_state_goes_on_bit_for_bit(id):
             assert torch.equal(x, y)
 
 
-def test_environments_do_not_depend_on_their_neighbours():
-    many, one = make("SafetyCarGoal1-v0", 3, seed=4), make("SafetyCarGoal1-v0", 1, seed=5)
+@pytest.mark.parametrize("id", ["SafetyCarGoal1-v0", "SafetyPointButton1-v0"])
+def test_environments_do_not_depend_on_their_neighbours(id):
+    many, one = make(id, 3, seed=4, max_episode_steps=15), make(id, 1, seed=5, max_episode_steps=15)
     assert torch.equal(many.reset(4)[1], one.reset(5)[0])
-    actions = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    actions = torch.rand(35, 2, generator=torch.Generator().manual_seed(0))
     for action in actions:
         both = many.step(action.expand(3, 2)), one.step(action[None])
         assert torch.equal(both[0].observation[1], both[1].observation[0])

@@ -54,8 +54,20 @@ def test_prices_of_hazards_among_goals_grow_slowly() -> None:
     assert gains_for(PlainLagrangian(bound=0.5), goals).bound == 0.5
     button = make("SafetyPointButton1-v0").spec
     assert gains_for(PlainLagrangian(), button) == PlainLagrangian(rate=0.001, bound=10.0)
-    learner = recommended("lagrangian", "SafetyCarGoal1-v0").learner  # type: ignore[attr-defined]
-    assert (learner.entropy, learner.gamma, learner.rollout_steps * learner.environments) == (0.01, 0.97, 4000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "repeat", "gamma", "steps"),
+    [({}, 4, 0.95, 4096), ({"repeat": 1}, 1, 0.97, 4000), ({"scale": "average"}, 1, 0.97, 4000)],
+)
+def test_goals_are_learnt_in_rounds_of_four_steps(changes: Any, repeat: int, gamma: float, steps: int) -> None:
+    found: Any = recommended("lagrangian", "SafetyCarGoal1-v0", **changes)
+    learner = found.learner
+    assert (found.repeat, learner.entropy, learner.gamma) == (repeat, 0.01, gamma)
+    assert learner.rollout_steps * learner.environments * found.repeat == steps
+    words = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
+    assert training(["lagrangian", "--env", "SafetyCarGoal1-v0", *words]).method == found
+    assert recommended("sac-lagrangian", "SafetyCarGoal1-v0").repeat == 1  # type: ignore[attr-defined]
 
 
 def test_of_the_solvers_that_learn_from_replay_those_that_read_episodes_are_scaled() -> None:

@@ -27,6 +27,7 @@ def test_every_setting_of_a_method_is_an_option(name: str, capsys: pytest.Captur
     wanted = [f"--{field.replace('_', '-')}" for field in leaves(recommended(name, METHODS[name].env))]
     missing = [option for option in wanted if option not in shown]
     assert len(missing) == 0 and len(set(wanted)) == len(wanted), missing
+    assert "real environment steps" in plain and "one seed, one result" in plain, "options say what they are"
 
 
 def test_the_steps_of_a_solver_are_not_those_of_the_run() -> None:
