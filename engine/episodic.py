@@ -188,7 +188,9 @@ class EpisodicLearner(Loop):
     def warm_up(self, episodes: int = WARM_UP) -> None:
         """Fix the moments of the observations by those of the untrained policies."""
         data = self._collect(self.population.theta, episodes)
-        self.population.observations = update_moments(self.population.observations, data.observation)
+        self.population.observations = update_moments(
+            self.population.observations, self.model.features.numbered(data.observation)
+        )
 
 
 def _by_parameters(asked: dict[str, Request]) -> list[list[str]]:
@@ -226,7 +228,7 @@ def episodic_learner(
     spec = probe.spec
     probe.close()
     head, width = make_head(spec.action_space, squash), len(spec.objectives) + len(spec.costs)
-    model = ActorCritic(make_features(spec.observation_space), head, width, hidden)
+    model = ActorCritic(make_features(spec.observation_space, spec.near), head, width, hidden)
     people, learned = fresh_population(model, policies, generator), composition.estimator.settings.baseline == "learned"
     learner = EpisodicLearner(
         model, EpisodeSource(make_env, policies), people, scalarizer, generator,

@@ -182,7 +182,8 @@ class Learner(Loop):
     def _remember(self, data: dict[str, Trajectories]) -> None:
         if self.config.normalise and not self.model.features.one_hot:
             for batch in data.values():
-                self.population.observations = update_moments(self.population.observations, batch.observation)
+                seen = self.model.features.numbered(batch.observation)
+                self.population.observations = update_moments(self.population.observations, seen)
 
     def _report(self) -> dict[str, Tensor]:
         return dict(getattr(self.estimator, "diagnostics", {}))

@@ -39,5 +39,5 @@ class Population:
 
 def fresh_population(model: ActorCritic, policies: int, generator: Generator, spread: float = 1.0) -> Population:
     """P policies that have seen nothing. spread: see ActorCritic.init."""
-    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
+    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.normalised, model.channels))
     return Population(model.init(policies, generator, spread).to(generator.device), *moments)

@@ -222,7 +222,9 @@ class SoftLearner(Loop):
         """Follow observations and the size of steps; the values of the critics stay what they are."""
         people, before = self.population, self.scale
         if self.config.normalise and not self.model.features.one_hot:
-            people.observations = update_moments(people.observations, data[ROLLOUT].observation)
+            people.observations = update_moments(
+                people.observations, self.model.features.numbered(data[ROLLOUT].observation)
+            )
         people.returns = update_moments(people.returns, data[ROLLOUT].channels)
         for theta in (self.theta, self.late):
             self.critics.rescale(theta, before / self.scale)
@@ -250,5 +252,5 @@ class SoftLearner(Loop):
 def soft_population(model: ActorCritic, policies: int, generator: Generator) -> Population:
     """P actors without critics: theta [P, 1, D]. They begin with all actions: equal chances, tanh of normals."""
     theta = model.network.init(policies, generator, 0.01).unsqueeze(1).to(generator.device)
-    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.numbers, model.channels))
+    moments = (fresh_moments(policies, n, generator.device) for n in (model.features.normalised, model.channels))
     return Population(theta, *moments)

@@ -38,6 +38,7 @@ class EnvSpec:
     observation_space: spaces.Space[Any]  # of one environment, as the tensors show it (Dict spaces come flattened)
     action_space: spaces.Space[Any]  # Discrete, MultiDiscrete or Box, of one environment
     objectives: tuple[str, ...]  # m names, in the order of the reward's columns
+    near: tuple[int, ...] = ()  # which numbers of an observation say how near something is: 0 far away, 1 where it is
     costs: tuple[str, ...] = ()  # k names, in the order of the cost's columns
     limits: tuple[float, ...] = ()  # cost limits per episode, one per cost where the task defines them
     ceilings: tuple[float, ...] = ()  # largest cost of a step, one per cost; costs are then at least 0; empty: unknown

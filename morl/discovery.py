@@ -166,7 +166,7 @@ def build_model(config: FrontConfig, spec: Any) -> ActorCritic:
     """Networks for an environment."""
     channels = len(spec.objectives) + len(spec.costs)
     head = make_head(spec.action_space, config.learner.squash)
-    return ActorCritic(make_features(spec.observation_space), head, channels, config.learner.hidden)
+    return ActorCritic(make_features(spec.observation_space, spec.near), head, channels, config.learner.hidden)
 
 
 def blank_scalarizer(name: str, state: dict[str, Any]) -> Scalarizer:

@@ -222,7 +222,7 @@ class ProximalSteps(GradientAim):
         chooser = self.chooser(spec)
         env = run.make_env(self.policies * config.environments, run.draw_seed())
         head = make_head(spec.action_space, config.squash)
-        model = ActorCritic(make_features(spec.observation_space), head, m + len(spec.costs), config.hidden)
+        model = ActorCritic(make_features(spec.observation_space, spec.near), head, m + len(spec.costs), config.hidden)
         people = fresh_population(model, self.policies, run.generator, config.spread)
         seen = LastReturns(self.policies, m, model.channels)
         return Learner(

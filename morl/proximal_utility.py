@@ -83,7 +83,7 @@ class MOPPO(UtilityAim):
         env = run.make_env(self.policies * config.environments, run.draw_seed())
         channels = len(spec.objectives) + len(spec.costs)
         head = make_head(spec.action_space, config.squash)
-        model = ActorCritic(make_features(spec.observation_space), head, channels, config.hidden)
+        model = ActorCritic(make_features(spec.observation_space, spec.near), head, channels, config.hidden)
         people = fresh_population(model, self.policies, run.generator, config.spread)
         source = Rollout(env, self.policies, config.rollout_steps)
         scalarizer = Blended(self.scalarizer(len(spec.objectives)), self.eta)

@@ -249,7 +249,7 @@ def conditioned_learner(
         raise BadLimit(f"{', '.join(bound.names())}: a channel has one range; give one limit per channel")
     table, at_nodes = solver.table(bound, weights, policies)
     head = make_head(env.spec.action_space, config.squash)
-    features = make_features(env.spec.observation_space)
+    features = make_features(env.spec.observation_space, env.spec.near)
     model = ActorCritic(features, head, len(bound.channels), config.hidden, len(at_nodes))
     draws = LimitDraws(policies, config.environments, len(bound), solver.nodes, env.device)
     learner = ConditionedLearner(

@@ -81,7 +81,9 @@ class NoveltyConfig(TrainingConfig):
         watched: Any = run.make_env(self.learner.environments, run.draw_seed())
         m, channels = len(watched.spec.objectives), len(watched.spec.objectives) + len(watched.spec.costs)
         head = make_head(watched.spec.action_space, self.learner.squash)
-        model = ActorCritic(make_features(watched.spec.observation_space), head, channels, self.learner.hidden)
+        model = ActorCritic(
+            make_features(watched.spec.observation_space, watched.spec.near), head, channels, self.learner.hidden
+        )
         learner = Learner(
             model, FollowedRollout(watched, 1, self.learner.rollout_steps),
             fresh_population(model, 1, run.generator, self.learner.spread),

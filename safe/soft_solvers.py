@@ -94,7 +94,7 @@ def soft_learner(
     """
     spec = env.spec
     bound = bind(constraints, spec, discount=discount, device=env.device)
-    features, head = make_features(spec.observation_space), make_soft_head(spec.action_space, spec.id)
+    features, head = make_features(spec.observation_space, spec.near), make_soft_head(spec.action_space, spec.id)
     model = ActorCritic(features, head, len(bound.channels), config.hidden, activation="relu")
     parts = SoftParts(
         model, Rollout(env, policies, config.rollout_steps), soft_population(model, policies, generator),

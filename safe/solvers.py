@@ -87,7 +87,9 @@ def constrained_learner(
     bound = bind(constraints, env.spec, discount=discount, device=env.device)
     weigh = weighing(base, bound.objectives, len(bound.channels), policies, env.device)
     head = make_head(env.spec.action_space, config.squash)
-    model = ActorCritic(make_features(env.spec.observation_space), head, len(bound.channels), config.hidden)
+    model = ActorCritic(
+        make_features(env.spec.observation_space, env.spec.near), head, len(bound.channels), config.hidden
+    )
     people, measured = fresh_population(model, policies, generator, config.spread), MeasuredReturns(bound)
     source = Rollout(env, policies, config.rollout_steps)
     learner = solver.learner(Parts(model, source, people, weigh, config, generator, measured))

@@ -61,8 +61,9 @@ class Navigation(MujocoBase):
         costs = (ANY, *self.task.costs) if len(self.task.costs) > 1 else self.task.costs
         sensed = self.sim.fields["sensordata"].shape[1]
         size = (24 if sensed > 12 else 12) + BINS * len(groups)
+        near = tuple(range(size - BINS * len(groups), size))
         self.spec = EnvSpec(
-            id=id, observation_space=spaces.Box(-np.inf, np.inf, (size,), np.float64),
+            id=id, observation_space=spaces.Box(-np.inf, np.inf, (size,), np.float64), near=near,
             action_space=spaces.Box(-1.0, 1.0, (2,), np.float32), objectives=("progress",), costs=costs,
             limits=(25.0,) if costs else (), ceilings=(1.0,) * len(costs), horizon=self.horizon, discount=0.99,
             backend="mujoco-threads",

@@ -7,7 +7,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from engine.features import WIDEST, make_features
+from engine import ActorCritic, Learner, LearnerConfig, Linear, Rollout, fresh_population, make_features, make_head
+from engine.features import WIDEST
+from envs import make
+
+CONFIG = LearnerConfig(rollout_steps=10, environments=2, minibatches=2)
 
 
 def test_whole_numbers_become_one_hot_blocks() -> None:
@@ -51,3 +55,27 @@ def test_real_numbers_pass_unchanged() -> None:
     seen = torch.tensor([[0.5, -0.25, 1.0, 0.0]], dtype=torch.float64)
     assert features.width == features.numbers == 4 and not features.one_hot
     assert torch.equal(features(seen), seen.float()) and features(seen).dtype == torch.float32
+
+
+def test_what_is_near_is_seen_a_second_time_sharpened() -> None:
+    # 0.5^10 = 1 / 1024; the first number is no closeness and stays single.
+    features = make_features(spaces.Box(-np.inf, np.inf, (3,), np.float64), near=(1, 2))
+    seen = torch.tensor([[7.0, 0.5, 1.0], [-2.0, 0.0, 0.5]], dtype=torch.float64)
+    assert (features.numbers, features.normalised, features.width) == (3, 5, 5)
+    want = torch.tensor([[7.0, 0.5, 1.0, 1 / 1024, 1.0], [-2.0, 0.0, 0.5, 0.0, 1 / 1024]])
+    assert torch.equal(features(seen), want) and torch.equal(features.numbered(seen), want.double())
+
+
+def test_closeness_by_lidar_is_near_and_followed_by_the_moments() -> None:
+    env = make("SafetyCarGoal1-v0", 4)
+    assert env.spec.near == tuple(range(24, 72)), "24 numbers of the body, 16 bins each of goal, hazards and vases"
+    features = make_features(env.spec.observation_space, env.spec.near)
+    model = ActorCritic(features, make_head(env.spec.action_space), 2, (8,))
+    draw = torch.Generator().manual_seed(0)
+    people, source = fresh_population(model, 2, draw), Rollout(env, 2, 10)
+    learner = Learner(model, source, people, Linear(torch.ones(2, 2)), CONFIG, draw, discount=1.0)
+    data = source.collect(model, people.theta, people.observations, draw)
+    learner._remember({"": data})
+    far = data.observation[..., 24:].double().pow(10).movedim(1, 0).flatten(1, 2)  # [policies, samples, bins]
+    assert torch.allclose(learner.population.observations.mean[:, 72:], far.mean(1), atol=1e-5)
+    assert torch.allclose(learner.population.observations.variance[:, 72:], far.var(1, correction=0), atol=1e-4)
