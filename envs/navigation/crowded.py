@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.errors import TradeoffError
-from envs.navigation.layout import MOST, TRIES, Spot, least_square
+from envs.navigation.layout import MOST, TRIES, Spot, least_square, no_room
 
 Array = NDArray[Any]
 
@@ -33,7 +32,7 @@ class Stock:
                 break
             self.layouts[i] = draw_layouts(self.wanted, numbers, ATTEMPTS)
         else:
-            raise TradeoffError(f"{len(self.wanted)} things do not fit into the arena; use fewer, or smaller keepouts")
+            raise no_room(len(self.wanted))
         found, self.layouts[i] = self.layouts[i][0], self.layouts[i][1:]
         return found
 

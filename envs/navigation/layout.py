@@ -185,7 +185,12 @@ def draw_layout(wanted: Sequence[Spot], numbers: np.random.Generator) -> list[Pl
         if found is not None:
             ahead.settle()
             return found
-    raise TradeoffError(f"{len(wanted)} things do not fit into the arena; use fewer, or smaller keepouts")
+    raise no_room(len(wanted))
+
+
+def no_room(things: int) -> TradeoffError:
+    """What to raise where so many things find no places."""
+    return TradeoffError(f"{things} things do not fit into the arena; use fewer, or smaller keepouts")
 
 
 def draw_goal(
