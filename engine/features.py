@@ -8,6 +8,7 @@ is go in a second time, sharpened: what matters happens in the last tenth of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -46,7 +47,11 @@ class Features:
         """Numbers [..., normalised] that are normalised by their moments, of observations [..., d]."""
         if not self.near:
             return observation
-        return torch.cat([observation, observation[..., list(self.near)] ** SHARP], -1)
+        return torch.cat([observation, observation[..., self._columns] ** SHARP], -1)
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        return torch.tensor(self.near)  # made once: a rollout looks in every step
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Code observations [..., d] as features [..., width], float32."""
