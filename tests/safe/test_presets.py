@@ -50,20 +50,27 @@ def test_bodies_under_a_limit_on_speed_start_at_a_price() -> None:
 
 def test_prices_of_hazards_among_goals_grow_slowly() -> None:
     goals = make("SafetyPointGoal1-v0").spec
-    assert gains_for(PlainLagrangian(), goals) == PlainLagrangian(rate=0.05 * 0.02 * 0.08, bound=1.0)
-    assert gains_for(PlainLagrangian(bound=0.5), goals).bound == 0.5
+    assert gains_for(PlainLagrangian(), goals) == PlainLagrangian(rate=0.05 * 0.02 * 0.1, bound=0.5)
+    assert gains_for(PlainLagrangian(bound=0.25), goals).bound == 0.25
     button = make("SafetyPointButton1-v0").spec
     assert gains_for(PlainLagrangian(), button) == PlainLagrangian(rate=0.001, bound=10.0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "repeat", "gamma", "steps"),
-    [({}, 4, 0.95, 4096), ({"repeat": 1}, 1, 0.97, 4000), ({"scale": "average"}, 1, 0.97, 4000)],
+    ("changes", "repeat", "margin", "gamma", "steps"),
+    [
+        ({}, 4, 0.5, 0.95, 4096),
+        ({"margin": 0.2}, 4, 0.2, 0.95, 4096),
+        ({"repeat": 1}, 1, 0.0, 0.97, 4000),
+        ({"scale": "average"}, 1, 0.0, 0.97, 4000),
+    ],
 )
-def test_goals_are_learnt_in_rounds_of_four_steps(changes: Any, repeat: int, gamma: float, steps: int) -> None:
+def test_goals_are_learnt_in_rounds_of_four_steps_with_a_reserve(
+    changes: Any, repeat: int, margin: float, gamma: float, steps: int
+) -> None:
     found: Any = recommended("lagrangian", "SafetyCarGoal1-v0", **changes)
     learner = found.learner
-    assert (found.repeat, learner.entropy, learner.gamma) == (repeat, 0.01, gamma)
+    assert (found.repeat, found.margin, learner.gamma) == (repeat, margin, gamma)
     assert learner.rollout_steps * learner.environments * found.repeat == steps
     words = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
     assert training(["lagrangian", "--env", "SafetyCarGoal1-v0", *words]).method == found
