@@ -33,7 +33,8 @@ class Minecart(BatchedEnv):
     """Ores are paid when the cart comes back to the base, which ends the episode; fuel is paid all along.
 
     State, each [N]: x, y, speed, heading (a column of the compass), load of both ores, whether the cart has left the
-    base. Its numbers follow the original's to the last bit: at the walls, a last bit decides whether the cart turns.
+    base. Its numbers follow the original's to the last bit, on processors where numpy adds squares in one rounding: at
+    the walls, a last bit decides whether the cart turns.
     Source: Abels et al. 2019, arXiv:1809.07803.
     """
 
@@ -135,7 +136,10 @@ def _steering(ahead: int, notches: int) -> Tensor:
 
 
 def length(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean length, to the last bit as numpy has it: squares added in one rounding, root to the nearest number."""
+    """Euclidean length, the same on every machine: squares added in one rounding, root to the nearest number.
+
+    Numpy's library adds them so on some processors, and in two roundings on others.
+    """
     square = torch.addcmul(x * x, y, y)
     root = square.sqrt()  # on long tensors one unit in the last place off, now and then
     rest = torch.addcmul(square, root, root, value=-1.0)

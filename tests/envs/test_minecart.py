@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from fractions import Fraction
 
 import mo_gymnasium
 import moocore
@@ -17,6 +18,12 @@ from envs.seeding import Counters, normal
 
 COPIES, STEPS = 24, 1100  # 26,400 steps, and every clock runs out at least once for carts that never come home
 MINES = np.array([[0.16, 0.84], [0.5, 0.84], [0.84, 0.84], [0.84, 0.5], [0.84, 0.16]])
+
+
+def one_rounding(vector):
+    """Length of [2] with the squares added in one rounding. Numpy's library does so on some processors only."""
+    x, y = map(float, vector)
+    return math.sqrt(Fraction(x * x) + Fraction(y) ** 2)
 
 
 class Handed:
@@ -84,7 +91,8 @@ def compare(step, theirs):
 
 
 @pytest.mark.parametrize("id", ["minecart-v0", "minecart-deterministic-v0"])
-def test_follows_the_original(id):
+def test_follows_the_original(id, monkeypatch):
+    monkeypatch.setattr("mo_gymnasium.envs.minecart.minecart.mag", one_rounding)
     ours, (envs, lists), driver = make(id, COPIES), originals(id), Driver()
     look, ends, cuts, full, mined, walls, sold, angles = ours.reset().numpy(), 0, 0, 0, set(), set(), [], set()
     for _ in range(STEPS):
@@ -147,10 +155,12 @@ def test_fill_by_hand():
 
 
 @pytest.mark.parametrize("n", [1, 5000])
-def test_length_is_numpys_to_the_last_bit(n):
+def test_length_is_rounded_once_and_numpys_to_a_unit_in_the_last_place(n):
     vectors = np.random.default_rng(0).normal(size=(n, 2)) * 0.1
     vectors[0] = 0
-    np.testing.assert_array_equal(length(*torch.from_numpy(vectors.T.copy())), [np.sqrt(np.dot(v, v)) for v in vectors])
+    found = length(*torch.from_numpy(vectors.T.copy())).numpy()
+    np.testing.assert_array_equal(found, [one_rounding(v) for v in vectors])
+    np.testing.assert_array_max_ulp(found, np.array([np.sqrt(np.dot(v, v)) for v in vectors]), 1)
 
 
 def test_no_cart_feels_its_neighbours():
