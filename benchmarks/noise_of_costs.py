@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,10 +19,8 @@ from torch import Tensor
 
 from engine.checkpoint import load_newest
 from engine.learner import Learner
-from engine.normalisers import standard
-from engine.returns import gae
 from engine.training import Training
-from engine.trajectories import Trajectories, fold
+from engine.trajectories import Batch, Trajectories
 from tradeoff.run import prepare
 from tradeoff.settings import read_settings
 
@@ -37,11 +36,11 @@ def main() -> None:
     asked = about.parse_args()
     torch.set_num_threads(1)
     learner, price = opened(asked.run)
-    data, gamma = played(learner, asked.iterations), learner.config.gamma
-    value, after = valued(learner, data)
-    found = {"explained of rewards and costs": explained(data, value, after, gamma).tolist()}
+    data = played(learner, asked.iterations)
+    whole = estimated(learner, data, 1.0)
+    found = {"explained of rewards and costs": explained(whole, data.log_prob.shape[2]).tolist()}
     for memory in asked.memories:
-        found[f"spread of both, lambda {memory:g}"] = spreads(data, value, after, gamma, memory, price).tolist()
+        found[f"spread of both, lambda {memory:g}"] = spreads(estimated(learner, data, memory), price).tolist()
     for name, rows in found.items():
         print(f"{name}: {[[round(x, 2) for x in row] for row in rows]}")
     print(json.dumps(found))
@@ -66,31 +65,23 @@ def played(learner: Learner, iterations: int) -> Trajectories:
     return Trajectories(*map(torch.cat, zip(*parts, strict=True)))
 
 
-@torch.no_grad()
-def valued(learner: Learner, data: Trajectories) -> tuple[Tensor, Tensor]:
-    """Critics' values [T, P, B, c] before and after every step."""
-    people, model = learner.population, learner.model
-    found = []
-    for seen in (data.observation, data.next_observation):
-        inputs = fold(model.inputs(seen, standard(people.observations), data.context))
-        value = model.values(people.theta, inputs, people.returns)
-        found.append(value.unflatten(1, (len(seen), -1)).movedim(1, 0))
-    return found[0], found[1]
+def estimated(learner: Learner, data: Trajectories, memory: float) -> Batch:
+    """What the learner would make of the data with another memory: advantages and targets [P, n, m + k]."""
+    learner.config = replace(learner.config, gae_lambda=memory)
+    return learner.prepare(data, torch.ones(len(learner.population), data.channels.shape[-1]))
 
 
-def explained(data: Trajectories, value: Tensor, after: Tensor, gamma: float) -> Tensor:
-    """Share [P, c] of the variance of discounted sums that the critics explain."""
-    ends = data.terminated, data.truncated
-    left = gae(data.channels, value, after, *ends, gamma, 1.0)[:-BEYOND]
-    return 1 - left.var((0, 2)) / (left + value[:-BEYOND]).var((0, 2))
+def explained(whole: Batch, copies: int) -> Tensor:
+    """Share [P, m + k] of the variance of discounted sums that critics explain, of a batch with memory 1."""
+    left, sums = (x[:, : -BEYOND * copies] for x in (whole.advantages, whole.target))
+    return 1 - left.var(1) / sums.var(1)
 
 
-def spreads(data: Trajectories, value: Tensor, after: Tensor, gamma: float, memory: float, price: Tensor) -> Tensor:
+def spreads(batch: Batch, price: Tensor) -> Tensor:
     """Standard deviations [P, 2] of the advantage of rewards and of that of costs at prices [P, k]."""
-    advantage = gae(data.channels, value, after, data.terminated, data.truncated, gamma, memory)
-    earned, cost = advantage.split([data.reward.shape[-1], data.cost.shape[-1]], -1)
-    both = torch.stack([earned.mean(-1), (cost * price.unsqueeze(1)).sum(-1)], -1)
-    return both.std((0, 2))
+    costs = price.shape[1]
+    earned, cost = batch.advantages[..., :-costs], batch.advantages[..., -costs:]
+    return torch.stack([earned.mean(-1), (cost * price.unsqueeze(1)).sum(-1)], -1).std(1)
 
 
 if __name__ == "__main__":

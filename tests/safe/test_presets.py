@@ -57,20 +57,20 @@ def test_prices_of_hazards_among_goals_grow_slowly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "repeat", "margin", "gamma", "steps"),
+    ("changes", "repeat", "margin", "entropy", "gamma", "steps"),
     [
-        ({}, 4, 0.5, 0.95, 4096),
-        ({"margin": 0.2}, 4, 0.2, 0.95, 4096),
-        ({"repeat": 1}, 1, 0.0, 0.97, 4000),
-        ({"scale": "average"}, 1, 0.0, 0.97, 4000),
+        ({}, 4, 0.5, 0.04, 0.95, 4096),
+        ({"margin": 0.2}, 4, 0.2, 0.04, 0.95, 4096),
+        ({"repeat": 1}, 1, 0.0, 0.01, 0.97, 4000),
+        ({"scale": "average"}, 1, 0.0, 0.01, 0.97, 4000),
     ],
 )
 def test_goals_are_learnt_in_rounds_of_four_steps_with_a_reserve(
-    changes: Any, repeat: int, margin: float, gamma: float, steps: int
+    changes: Any, repeat: int, margin: float, entropy: float, gamma: float, steps: int
 ) -> None:
     found: Any = recommended("lagrangian", "SafetyCarGoal1-v0", **changes)
     learner = found.learner
-    assert (found.repeat, found.margin, learner.gamma) == (repeat, margin, gamma)
+    assert (found.repeat, found.margin, learner.entropy, learner.gamma) == (repeat, margin, entropy, gamma)
     assert learner.rollout_steps * learner.environments * found.repeat == steps
     words = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
     assert training(["lagrangian", "--env", "SafetyCarGoal1-v0", *words]).method == found
