@@ -100,7 +100,7 @@ def constrained_learner(
 def stepped(parts: Parts, scalarizer: Scalarizer, step: PolicyStep, ball: Ball) -> Learner:
     """Any scalarizer with any policy step."""
     if step == "trust-region":
-        return _in_ball(parts._replace(base=scalarizer), trpo_step, ball)
+        return TrustRegion(*parts.first(scalarizer), discount=1.0, measured=None, rule=trpo_step, ball=ball)
     return Learner(*parts.first(scalarizer), discount=1.0, surrogate=SURROGATES.get(step))
 
 

@@ -155,12 +155,12 @@ class Ball:
 class TrustRegion(Learner):
     """One step of the actors per turn, by a rule inside the ball and a line search; the critics learn as ever.
 
-    `rate` multiplies the radius squared. The weights of the scalarizer make the objective, so that `trpo_step` with a
-    Lagrangian is TRPO-Lagrangian; `cpo_step` and `pcpo_step` read the limits from `measured` and want weights on
-    objectives only.
+    `rate` multiplies the radius squared. The weights of the scalarizer make the objective. `trpo_step` with a Lagrangian
+    is TRPO-Lagrangian: its limits are in the weights, and a step that gains by them is taken though it breaks one, so
+    it is given no `measured`. `cpo_step` and `pcpo_step` read the limits from there and want weights on objectives only.
     """
 
-    def __init__(self, *parts: Any, measured: MeasuredReturns, rule: StepRule, ball: Ball, **named: Any) -> None:
+    def __init__(self, *parts: Any, measured: MeasuredReturns | None, rule: StepRule, ball: Ball, **named: Any) -> None:
         """parts, named: as for Learner."""
         super().__init__(*parts, **named)
         self.measured, self.rule, self.ball = measured, rule, ball
@@ -181,12 +181,18 @@ class TrustRegion(Learner):
 
     def _move(self, batch: Batch, ball: Ball) -> None:
         theta = self.population.theta
-        centred = batch.advantages - batch.advantages.mean(1, keepdim=True)
-        c = self.measured.constraints
-        channels = torch.cat([batch.advantage.unsqueeze(-1), centred[..., c.index] * c.sign.float()], -1)
-        batch = batch._replace(advantages=channels)
-        local = local_problem(self.model, theta, batch, self.measured.violation_per_step, ball)
+        costs, violation = self._limits(batch.advantages)
+        batch = batch._replace(advantages=torch.cat([batch.advantage.unsqueeze(-1), costs], -1))
+        local = local_problem(self.model, theta, batch, violation, ball)
         theta[:, ACTOR] += line_search(self.model, theta, batch, local, self.rule(local), ball)
+
+    def _limits(self, advantages: Tensor) -> tuple[Tensor, Tensor]:
+        """Advantages [P, n, j] and values [P, j] of the violations that a step has to mind."""
+        if self.measured is None:
+            return advantages[..., :0], advantages[:, 0, :0]
+        c = self.measured.constraints
+        centred = advantages - advantages.mean(1, keepdim=True)
+        return centred[..., c.index] * c.sign.float(), self.measured.violation_per_step
 
 
 def local_problem(model: ActorCritic, theta: Tensor, batch: Batch, violation: Tensor, ball: Ball) -> Local:

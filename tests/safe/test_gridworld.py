@@ -7,6 +7,7 @@ the best policy mixes all three ways: it draws its action in two states.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,7 @@ from safe.solvers import SOLVERS, constrained_learner
 from safe.trust_region import Ball
 
 SIDE, GOAL, DISCOUNT, SLIP = 5, (4, 0), 0.9, 0.1
+POLICIES = 4  # trained side by side, each from samples of its own
 LAVA = {(2, 0): 1.0, (2, 1): 1.0, (2, 2): 0.3}
 MUD = {(2, 2): 1.0, (2, 3): 0.6, (1, 3): 0.2}
 LIMITS = {"lava": 0.25, "mud": 0.15}  # discounted
@@ -63,33 +65,46 @@ def _optimum() -> ConstrainedOptimum:
     return constrained_optimum(_problem(), [1, 0, 0], list(enumerate(LIMITS.values(), 1)))
 
 
-def _policy(learner: Any, context: Sequence[float] = ()) -> np.ndarray:
-    """[S, A] of the first policy, with what else it sees in every state."""
+def _acting(learner: Any, context: Sequence[float] = ()) -> np.ndarray:
+    """[P, S, A] of the policies, with what else they see in every state."""
     model, people = learner.model, learner.population
-    seen = torch.arange(SIDE**2 + 1.0).view(1, -1, 1)
-    more = torch.tensor(context).expand(1, seen.shape[1], -1)
+    seen = torch.arange(SIDE**2 + 1.0).view(1, -1, 1).expand(len(people), -1, -1)
+    more = torch.tensor(context).expand(*seen.shape[:2], -1)
     inputs = model.inputs(seen, standard(people.observations), more)
-    chance = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1)[0].numpy()
+    chance = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1).numpy()
     return chance / chance.sum(-1, keepdims=True)
 
 
 def _trained(learner: Any, iterations: int = 250, tail: float = 0.4, context: Sequence[float] = ()) -> np.ndarray:
-    """Exact returns [3] of the mixture of the last policies."""
+    """Exact returns [P, 3] of the mixtures of the last policies."""
     seen = []
     for i in range(iterations):
         learner.iterate(max(0.02, 1 - i / iterations))
-        if i >= (1 - tail) * iterations and i % 2 == 0:
-            seen.append(policy_returns(_problem(), _policy(learner, context)))
+        if i >= (1 - tail) * iterations and i % 4 == 0:
+            seen.append([policy_returns(_problem(), policy) for policy in _acting(learner, context)])
     return np.mean(seen, 0)
 
 
-def _solve(name: str, settings: dict[str, Any], margin: float, **how: Any) -> tuple[np.ndarray, Any]:
-    """Exact returns [3] of the mixture of the last policies, and the learner."""
-    env = make_tabular(_model(), CONFIG.environments, costs=tuple(LIMITS), discount=DISCOUNT)
+def _solve(
+    name: str, settings: dict[str, Any], margin: float, config: LearnerConfig = CONFIG
+) -> tuple[np.ndarray, Any]:
+    """Exact returns [P, 3] of the mixtures of the last policies, and the learner."""
+    env = make_tabular(_model(), POLICIES * config.environments, costs=tuple(LIMITS), discount=DISCOUNT)
     limits = [Constraint(cost=c, limit=margin * x, scale="discounted") for c, x in LIMITS.items()]
-    draw = torch.Generator().manual_seed(0)
-    learner = constrained_learner(env, limits, SOLVERS[name](**settings), CONFIG, draw, discount=DISCOUNT)
-    return _trained(learner, **how), learner
+    solver, draw = SOLVERS[name](**settings), torch.Generator().manual_seed(0)
+    learner = constrained_learner(env, limits, solver, config, draw, discount=DISCOUNT, policies=POLICIES)
+    return _trained(learner), learner
+
+
+def _judge(found: np.ndarray) -> None:
+    """The policies' mean is feasible to 2 % of the limits and 2 % from the optimum; each alone is to 6 %.
+
+    What one policy ends at hangs on its samples, and so on the last bits of a processor; its limits vary by 1 to 3 %.
+    """
+    over, gap = found[:, 1:] / list(LIMITS.values()) - 1, 1 - found[:, 0] / _optimum().value
+    print(f"\n{found.round(4)}, gaps {(100 * gap).round(2)} %, over the limits by {(100 * over).round(1).tolist()} %")
+    assert (over.mean(0) <= 0.02).all() and (over <= 0.06).all(), over
+    assert gap.mean() <= 0.02 and (gap <= 0.06).all(), gap
 
 
 def test_the_linear_program_mixes_and_its_prices_are_complementary() -> None:
@@ -100,20 +115,21 @@ def test_the_linear_program_mixes_and_its_prices_are_complementary() -> None:
     np.testing.assert_allclose(best.multipliers * (best.returns[1:] - list(LIMITS.values())), 0, atol=1e-9)
 
 
+BALL = Ball(iterations=5)
 CASES = [  # name, settings, share of the limits that is aimed at: samples leave each its own bias
-    ("lagrangian", {"rate": 0.3, "bound": 0.6, "step": "trust-region"}, 0.98),
+    ("lagrangian", {"rate": 3.0, "bound": 0.8, "step": "trust-region", "ball": Ball(iterations=5, radius=0.003)}, 0.98),
     ("pid-lagrangian", {"rule": PID(kp=1.0, ki=0.05, kd=0.5)}, 0.98),
-    ("augmented-lagrangian", {"penalty": 1.0, "rate": 0.05}, 0.97),
-    ("augmented-lagrangian", {"penalty": 2.0, "rate": 0.1, "step": "trust-region"}, 1.0),
+    ("augmented-lagrangian", {"penalty": 1.0, "rate": 0.05}, 0.98),
+    ("augmented-lagrangian", {"penalty": 2.0, "rate": 0.1, "step": "trust-region", "ball": BALL}, 0.99),
     ("reload", {"rate": 0.3, "strength": 3.0}, 0.99),
-    ("crpo", {"unit": tuple(LIMITS.values()), "tolerance": 0.05, "step": "trust-region"}, 1.0),
-    ("ipo", {"sharpness": 4000.0, "bound": 0.7}, 0.98),
-    ("p3o", {"penalty": 5.0}, 0.98),
+    ("crpo", {"unit": tuple(LIMITS.values()), "tolerance": 0.05, "step": "trust-region", "ball": BALL}, 0.95),
+    ("ipo", {"sharpness": 800.0, "bound": 0.8, "step": "trust-region", "ball": BALL}, 1.0),
+    ("p3o", {"penalty": 5.0}, 0.97),
     ("focops", {"rate": 0.1, "penalty": 1.0}, 0.98),
-    ("cup", {"rate": 0.3, "penalty": 3.0}, 0.955),
-    ("rcpo", {"rate": 0.1, "penalty": 1.0}, 0.99),
-    ("cpo", {"ball": Ball(iterations=5)}, 0.99),
-    ("pcpo", {"ball": Ball(iterations=5)}, 0.99),
+    ("cup", {"rate": 0.3, "penalty": 3.0}, 0.97),
+    ("rcpo", {"rate": 0.1, "penalty": 1.0}, 0.985),
+    ("cpo", {"ball": BALL}, 1.01),
+    ("pcpo", {"ball": BALL}, 0.99),
 ]
 
 
@@ -123,33 +139,26 @@ CASES = [  # name, settings, share of the limits that is aimed at: samples leave
     ("name", "settings", "margin"), CASES, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
 )
 def test_every_solver_is_feasible_and_within_two_percent_of_the_optimum(name, settings, margin) -> None:
-    # Of the mixture of the last policies, exact; feasible to 2 % of the limit.
-    longer = {"iterations": 300, "tail": 0.25} if name == "crpo" else {}  # its switching takes shorter steps to quieten
-    found, learner = _solve(name, settings, margin, **longer)
-    over = found[1:] / list(LIMITS.values()) - 1
-    print(f"\n{name}: {found.round(4)}, gap {1 - found[0] / _optimum().value:.2%}, over the limits by {over.round(3)}")
-    assert (over <= 0.02).all(), over
-    assert found[0] >= 0.98 * _optimum().value, found
+    # Of the mixtures of the last policies, exact; mean of four policies that were trained side by side.
+    found, learner = _solve(name, settings, margin, replace(CONFIG, epochs=2) if name == "cup" else CONFIG)
+    _judge(found)
     if name == "augmented-lagrangian":  # complementary slackness: prices are the program's, violations are gone
-        price = learner.scalarizer.multiplier[0].numpy()
+        price = learner.scalarizer.multiplier.mean(0).numpy()
         np.testing.assert_allclose(price, _optimum().multipliers, atol=0.04)
-        assert (np.abs(price * (found[1:] - margin * np.array(list(LIMITS.values())))) < 0.01).all()
+        assert (np.abs(price * (found[:, 1:].mean(0) - margin * np.array(list(LIMITS.values())))) < 0.01).all()
 
 
 @pytest.mark.slow
-def test_one_policy_that_sees_its_limits_keeps_those_of_the_gridworld() -> None:
+def test_a_policy_that_sees_its_limits_keeps_those_of_the_gridworld() -> None:
     # Trained for 80 to 120 % of both limits, with prices at 3 x 3 of them, and asked for 98 %: 0.45 of the way up.
-    env = make_tabular(_model(), CONFIG.environments, costs=tuple(LIMITS), discount=DISCOUNT)
+    env = make_tabular(_model(), POLICIES * CONFIG.environments, costs=tuple(LIMITS), discount=DISCOUNT)
     ranges = tuple(Constraint(cost=c, limit=(0.8 * x, 1.2 * x), scale="discounted") for c, x in LIMITS.items())
     solver, draw = ConditionedLagrangian(nodes=3, rate=0.3, penalty=3.0), torch.Generator().manual_seed(0)
-    learner = conditioned_learner(env, ranges, solver, CONFIG, draw, discount=DISCOUNT)
+    learner = conditioned_learner(env, ranges, solver, CONFIG, draw, discount=DISCOUNT, policies=POLICIES)
     near = hats(torch.tensor([0.45, 0.45]), 3)
-    found = _trained(learner, 350, context=near.tolist())
-    over = found[1:] / list(LIMITS.values()) - 1
-    print(f"\nlimits seen: {found.round(4)}, gap {1 - found[0] / _optimum().value:.2%}, over by {over.round(3)}")
-    assert (over <= 0.02).all(), over
-    assert found[0] >= 0.98 * _optimum().value, found
-    np.testing.assert_allclose(near @ learner.scalarizer.multiplier.float(), _optimum().multipliers, atol=0.1)
+    _judge(_trained(learner, 350, context=near.tolist()))
+    prices = learner.scalarizer.multiplier.float().unflatten(0, (POLICIES, -1)).mean(0)
+    np.testing.assert_allclose(near @ prices, _optimum().multipliers, atol=0.1)
 
 
 def test_a_deterministic_evaluation_that_breaks_the_limit_is_reported() -> None:

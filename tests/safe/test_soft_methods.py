@@ -89,10 +89,10 @@ def _learner(solver: Any, config: SoftConfig = QUICK, policies: int = 1, seed: i
     return soft_learner(env, given, solver, config, Generator().manual_seed(seed), policies=policies)
 
 
-def _flown(learner: SoftLearner) -> list[float]:
-    """Mean way and heat of 20 fresh episodes, sampling as in training."""
+def _flown(learner: SoftLearner) -> Tensor:
+    """Mean way and heat [P, 2] of 20 fresh episodes, sampling as in training."""
     scores = evaluate(Glider, learner.model, learner.population, episodes=20, discount=1.0, seed=5, deterministic=False)
-    return scores.mean[0].tolist()
+    return scores.mean
 
 
 def test_one_step_of_the_logarithm_by_hand():
@@ -282,11 +282,14 @@ LEARNING = [
 @pytest.mark.parametrize(("solver", "config"), LEARNING, ids=lambda x: getattr(x, "name", ""))
 def test_a_glider_flies_as_fast_as_its_limit_allows(solver: Any, config: SoftConfig):
     # The best is a way of 25 at a heat of 12.5 and a price of 1; unlimited flight is 49.5 at 49.25.
-    learner, flown = _learner(solver, config, seed=1), []
+    # Judged by four policies side by side: where one ends hangs on its samples, and on the last bits of a processor.
+    learner, flown = _learner(solver, config, policies=4, seed=1), []
     for turn in range(300):
         record = learner.iterate()
         if turn >= 200 and turn % 10 == 0:
-            price = record["multiplier"][0, 0] if "multiplier" in record else -record["weights"][0, 1]
-            flown.append([*_flown(learner), price.item()])
-    way, heat, price = np.mean(flown, 0)
-    assert heat < 1.05 * LIMIT and way > 0.94 * 25 and price == pytest.approx(1.0, abs=0.15), (way, heat, price)
+            price = record["multiplier"].view(4) if "multiplier" in record else -record["weights"][:, 1]
+            flown.append(torch.cat([_flown(learner), price.unsqueeze(1)], 1))
+    each = torch.stack(flown).mean(0)
+    way, heat, price = each.mean(0).tolist()
+    assert heat < 1.05 * LIMIT and way > 0.94 * 25 and price == pytest.approx(1.0, abs=0.15), each
+    assert (each[:, 1] < 1.15 * LIMIT).all() and (each[:, 0] > 0.85 * 25).all(), each

@@ -25,17 +25,18 @@ CONFIG = LearnerConfig(rollout_steps=8, environments=8, epochs=2, minibatches=2,
 LOOSE, TIGHT = 1e6, 0.1
 
 
-def _env(policies=2):
+def _env(policies=2, environments=CONFIG.environments):
     """One state; action 1 pays 1 and costs 1, action 0 neither; 4 steps per episode."""
     paid = np.array([[[0.0, 0.0], [1.0, 1.0]]])
     model = finite_arrays(np.ones((1, 2, 1)), paid[..., :1], cost=paid[..., 1:], horizon=4)
-    return make_tabular(model, policies * CONFIG.environments, costs=("cost",), limits=(1.0,))
+    return make_tabular(model, policies * environments, costs=("cost",), limits=(1.0,))
 
 
 def _learner(solver, limit=TIGHT, policies=2, config=CONFIG, seed=0, **named):
     given = [Constraint(cost="cost", limit=limit)]
     draw = torch.Generator().manual_seed(seed)
-    return constrained_learner(_env(policies), given, solver, config, draw, policies=policies, **named)
+    env = _env(policies, config.environments)
+    return constrained_learner(env, given, solver, config, draw, policies=policies, **named)
 
 
 def _theta(learner, iterations=4):
@@ -110,6 +111,21 @@ def test_trust_region_moves_no_farther_than_its_ball() -> None:
     shorter.iterate(0.5)
     near = model.outputs(model.actor(shorter.population.theta), inputs)
     assert (model.head.divergence(*near, *old) <= 0.0021 / 4).all()
+
+
+def test_a_priced_step_in_the_ball_minds_the_price_and_not_the_limit() -> None:
+    # Two costs in an episode and a limit of .1: at the price 1/2 action 1 still gains 1 - 1/2, and is learned; at 2 it
+    # loses. CPO, which has no price, goes down the cost.
+    grown = {}
+    for name, solver in {
+        "cheap": PlainLagrangian(rate=0.0, start=0.5, step="trust-region"),
+        "dear": PlainLagrangian(rate=0.0, start=2.0, step="trust-region"),
+        "cpo": SOLVERS["cpo"](),
+    }.items():
+        learner = _learner(solver, config=replace(CONFIG, environments=32))
+        _theta(learner, 8)
+        grown[name] = learner.episodes.latest[:, 1] - 2
+    assert (grown["cheap"] > 0.3).all() and (grown["dear"] < -0.3).all() and (grown["cpo"] < -0.3).all(), grown
 
 
 def test_rcpo_regresses_one_critic_on_the_penalised_reward() -> None:
