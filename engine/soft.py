@@ -31,6 +31,7 @@ from engine.updates import Adam
 
 CHUNK = 32  # updates whose samples are drawn and prepared at once
 EPS = 1e-8  # of Adam
+COLDEST = -20.0  # logarithm of the least temperature: chances are divided by it
 ROLLOUT = "rollout"
 
 
@@ -217,6 +218,7 @@ class SoftLearner(Loop):
         """Raise the temperatures of those actors whose entropy is short of its aim."""
         short = (log_prob.mean(1) + self.head.aim(self.config)).view(-1, 1, 1)
         self.rules["temperature"].step(self.log_temperature, short, self.moments["temperature"], rate)
+        self.log_temperature.clamp_(min=COLDEST)
 
     def _remember(self, data: dict[str, Trajectories]) -> None:
         """Follow observations and the size of steps; the values of the critics stay what they are."""

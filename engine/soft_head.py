@@ -189,16 +189,19 @@ class SoftCategorical(Categorical):
     def draw(self, out: Tensor, noise: Tensor) -> Drawn:
         """Chances p, and sum p log p.
 
-        `pull` leads to the best chances, q = softmax(d_action / heat) with heat = -d_log_prob > 0, by heat (q - p): the
-        slope of -heat KL(q || p). That of the objective itself, p (slope - p . slope), is the same close to q; far from
-        it, it vanishes with p, and an option once given up would never come back.
+        `pull` leads to the best chances, q = softmax(d_action / heat) with heat = -d_log_prob > 0, by (heat + short)
+        (q - p): the slope of -KL(q || p), times what p falls short of q by, short = heat KL(p || q), and heat. That of
+        the objective itself, p (slope - p . slope), is the same close to q; far from it, it vanishes with p, and an
+        option once given up would never come back. By heat (q - p) alone actors freeze where the temperature falls.
         """
         log_p = out.log_softmax(-1)
         p = log_p.exp()
 
         def pull(d_action: Tensor, d_log_prob: Tensor) -> Tensor:
             heat = -d_log_prob.unsqueeze(-1)
-            return heat * ((d_action / heat).softmax(-1) - p)
+            log_q = (d_action / heat).log_softmax(-1)
+            short = heat * (p * (log_p - log_q)).sum(-1, keepdim=True)
+            return (heat + short) * (log_q.exp() - p)
 
         return Drawn(p, (p * log_p).sum(-1), pull)
 

@@ -60,13 +60,21 @@ def _chances(learner: SoftLearner, theta: Tensor) -> Tensor:
 
 def test_chances_and_the_way_to_the_best_by_hand():
     # p = (1/2, 1/4, 1/4): sum p log p = -(1/2 + 1/2 + 1/2) log 2. Heat 2 and slopes (0, 2 log 2, 0): q ~ (1, 2, 1) is
-    # (1/4, 1/2, 1/4), and 2 (q - p) = (-1/2, 1/2, 0).
+    # (1/4, 1/2, 1/4), KL(p || q) = log 2 / 2 - log 2 / 4, so p falls short by log 2 / 2:
+    # (2 + log 2 / 2) (-1/4, 1/4, 0).
     head = SoftCategorical((3,))
     drawn = head.draw(torch.tensor([[[log(2.0), 0.0, 0.0]]]), torch.zeros(1, 1, 0))
     torch.testing.assert_close(drawn.action, torch.tensor([[[0.5, 0.25, 0.25]]]))
     torch.testing.assert_close(drawn.log_prob, torch.tensor([[-1.5 * log(2.0)]]))
     way = drawn.pull(torch.tensor([[[0.0, 2 * log(2.0), 0.0]]]), torch.tensor([[-2.0]]))
-    torch.testing.assert_close(way, torch.tensor([[[-0.5, 0.5, 0.0]]]))
+    torch.testing.assert_close(way, (2 + log(2.0) / 2) * torch.tensor([[[-0.25, 0.25, 0.0]]]))
+
+
+def test_without_heat_the_way_is_as_long_as_what_is_missed():
+    # Even chances of values 0 and 1 miss 1/2, whatever is left of the heat: 1/2 (q - p) = 1/2 (-1/2, 1/2).
+    drawn = SoftCategorical((2,)).draw(torch.zeros(1, 1, 2), torch.zeros(1, 1, 0))
+    way = drawn.pull(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[-1e-7]]))
+    torch.testing.assert_close(way, torch.tensor([[[-0.25, 0.25]]]))
 
 
 def test_close_to_the_best_chances_the_way_is_the_slope_of_the_objective():
@@ -81,16 +89,18 @@ def test_close_to_the_best_chances_the_way_is_the_slope_of_the_objective():
 
 
 def test_an_option_that_was_given_up_comes_back():
-    # Its chance is e^-40 and it is the best by far: the slope of the objective is below 1e-15, the way to it is heat.
+    # Its chance is e^-40 and it is the best by far: the slope of the objective is below 1e-15, the way to it is heat
+    # and the 100 that are missed.
     drawn = SoftCategorical((2,)).draw(torch.tensor([[[40.0, 0.0]]]), torch.zeros(1, 1, 0))
     way = drawn.pull(torch.tensor([[[0.0, 100.0]]]), torch.tensor([[-0.5]]))
-    torch.testing.assert_close(way, torch.tensor([[[-0.5, 0.5]]]))
+    torch.testing.assert_close(way, torch.tensor([[[-100.5, 100.5]]]))
 
 
 @pytest.mark.parametrize("caution", [0.0, 0.7])
 def test_steps_of_the_actor_agree_with_autograd(caution: float):
     # The objective is sum_a p(a|s) [f(s, a) - temperature log p(a|s)] with f = sum_i w_i Q_i, cautious for each option;
-    # the step is the slope of temperature sum_a q(a|s) log p(a|s), q = softmax(f / temperature).
+    # the step is the slope of w sum_a q(a|s) log p(a|s), q = softmax(f / temperature), and
+    # w = temperature (1 + KL(p || q)).
     learner = _learner(replace(SMALL, temperature=0.3, members=3), [[1.0, 0.0, -0.5], [0.2, -0.7, -0.1]],
                        caution=caution)  # fmt: skip
     learner.iterate()
@@ -109,7 +119,9 @@ def test_steps_of_the_actor_agree_with_autograd(caution: float):
     value = learner.critics.read(learner.critics.forward(learner.theta, rows).values)[0].unflatten(1, (-1, 2))
     priced = torch.cat([heat.squeeze(-1), weights], 1) * learner.scale
     f = (value * priced[:, None, None]).sum(-1)
-    slope = torch.autograd.grad((heat * (f / heat).softmax(-1) * log_p).sum(-1).mean(1).sum(), theta)[0]
+    log_q = (f / heat).log_softmax(-1)
+    weight = heat.squeeze(-1) * (1 + (log_p.exp() * (log_p - log_q)).sum(-1)).detach()
+    slope = torch.autograd.grad((weight * (log_q.exp() * log_p).sum(-1)).mean(1).sum(), theta)[0]
     with torch.no_grad():
         objective = (log_p.exp() * (f - heat * log_p)).sum(-1).mean(1)
         torch.testing.assert_close(learner._act(sample, weights, 1.0), objective)
@@ -200,6 +212,9 @@ def test_the_temperature_aims_at_a_share_of_the_largest_entropy():
         learner = _learner(replace(SMALL, temperature_rate=0.01, choice_entropy=0.25))
         learner._warm(torch.full((1, 8), -level * log(2.0)), 1.0)
         torch.testing.assert_close(learner.log_temperature, torch.full((1, 1, 1), moved))
+    learner.log_temperature.fill_(-20.0)  # so low it may fall: e^-104 is zero, and chances are divided by it
+    learner._warm(torch.full((1, 8), -0.5 * log(2.0)), 1.0)
+    assert learner.log_temperature.item() == -20.0
     with pytest.raises(ValueError, match=r"choice_entropy must lie in \[0, 1\]"):
         SoftConfig(choice_entropy=1.1)
 

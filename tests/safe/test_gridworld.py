@@ -27,7 +27,7 @@ from safe.solvers import SOLVERS, constrained_learner
 from safe.trust_region import Ball
 
 SIDE, GOAL, DISCOUNT, SLIP = 5, (4, 0), 0.9, 0.1
-POLICIES = 4  # trained side by side, each from samples of its own
+POLICIES = 3  # trained side by side, each from samples of its own
 LAVA = {(2, 0): 1.0, (2, 1): 1.0, (2, 2): 0.3}
 MUD = {(2, 2): 1.0, (2, 3): 0.6, (1, 3): 0.2}
 LIMITS = {"lava": 0.25, "mud": 0.15}  # discounted
@@ -80,7 +80,7 @@ def _trained(learner: Any, iterations: int = 250, tail: float = 0.4, context: Se
     seen = []
     for i in range(iterations):
         learner.iterate(max(0.02, 1 - i / iterations))
-        if i >= (1 - tail) * iterations and i % 4 == 0:
+        if i >= (1 - tail) * iterations:
             seen.append([policy_returns(_problem(), policy) for policy in _acting(learner, context)])
     return np.mean(seen, 0)
 
@@ -99,7 +99,7 @@ def _solve(
 def _judge(found: np.ndarray) -> None:
     """The policies' mean is feasible to 2 % of the limits and 2 % from the optimum; each alone is to 6 %.
 
-    What one policy ends at hangs on its samples, and so on the last bits of a processor; its limits vary by 1 to 3 %.
+    What one policy ends at hangs on its samples, and so on the last bits of a processor; its costs vary by 1 to 2 %.
     """
     over, gap = found[:, 1:] / list(LIMITS.values()) - 1, 1 - found[:, 0] / _optimum().value
     print(f"\n{found.round(4)}, gaps {(100 * gap).round(2)} %, over the limits by {(100 * over).round(1).tolist()} %")
@@ -122,7 +122,7 @@ CASES = [  # name, settings, share of the limits that is aimed at: samples leave
     ("augmented-lagrangian", {"penalty": 1.0, "rate": 0.05}, 0.98),
     ("augmented-lagrangian", {"penalty": 2.0, "rate": 0.1, "step": "trust-region", "ball": BALL}, 0.99),
     ("reload", {"rate": 0.3, "strength": 3.0}, 0.99),
-    ("crpo", {"unit": tuple(LIMITS.values()), "tolerance": 0.05, "step": "trust-region", "ball": BALL}, 0.95),
+    ("crpo", {"unit": tuple(LIMITS.values()), "tolerance": 0.05, "step": "trust-region", "ball": BALL}, 0.955),
     ("ipo", {"sharpness": 800.0, "bound": 0.8, "step": "trust-region", "ball": BALL}, 1.0),
     ("p3o", {"penalty": 5.0}, 0.97),
     ("focops", {"rate": 0.1, "penalty": 1.0}, 0.98),
@@ -139,7 +139,7 @@ CASES = [  # name, settings, share of the limits that is aimed at: samples leave
     ("name", "settings", "margin"), CASES, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
 )
 def test_every_solver_is_feasible_and_within_two_percent_of_the_optimum(name, settings, margin) -> None:
-    # Of the mixtures of the last policies, exact; mean of four policies that were trained side by side.
+    # Of the mixtures of the last policies, exact; mean of three policies that were trained side by side.
     found, learner = _solve(name, settings, margin, replace(CONFIG, epochs=2) if name == "cup" else CONFIG)
     _judge(found)
     if name == "augmented-lagrangian":  # complementary slackness: prices are the program's, violations are gone
@@ -150,12 +150,12 @@ def test_every_solver_is_feasible_and_within_two_percent_of_the_optimum(name, se
 
 @pytest.mark.slow
 def test_a_policy_that_sees_its_limits_keeps_those_of_the_gridworld() -> None:
-    # Trained for 80 to 120 % of both limits, with prices at 3 x 3 of them, and asked for 98 %: 0.45 of the way up.
+    # Trained for 80 to 120 % of both limits, with prices at 3 x 3 of them, and asked for 96 %: 0.4 of the way up.
     env = make_tabular(_model(), POLICIES * CONFIG.environments, costs=tuple(LIMITS), discount=DISCOUNT)
     ranges = tuple(Constraint(cost=c, limit=(0.8 * x, 1.2 * x), scale="discounted") for c, x in LIMITS.items())
     solver, draw = ConditionedLagrangian(nodes=3, rate=0.3, penalty=3.0), torch.Generator().manual_seed(0)
     learner = conditioned_learner(env, ranges, solver, CONFIG, draw, discount=DISCOUNT, policies=POLICIES)
-    near = hats(torch.tensor([0.45, 0.45]), 3)
+    near = hats(torch.tensor([0.4, 0.4]), 3)
     _judge(_trained(learner, 350, context=near.tolist()))
     prices = learner.scalarizer.multiplier.float().unflatten(0, (POLICIES, -1)).mean(0)
     np.testing.assert_allclose(near @ prices, _optimum().multipliers, atol=0.1)

@@ -56,18 +56,18 @@ def best(model: FiniteModel, limit: float, sense: Any, average: bool) -> tuple[A
 
 
 def chances(learner: Learner) -> np.ndarray:
-    """[S, A] of the first policy."""
+    """[P, S, A] of the policies."""
     model, people = learner.model, learner.population
-    seen = torch.arange(float(JOBS)).view(1, -1, 1)
+    seen = torch.arange(float(JOBS)).view(1, -1, 1).expand(len(people), -1, -1)
     inputs = model.inputs(seen, standard(people.observations), seen[..., :0])
-    found = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1)[0].detach().numpy()
+    found = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1).detach().numpy()
     return found / found.sum(-1, keepdims=True)
 
 
 @pytest.mark.parametrize(
     ("channel", "scale", "sense", "limit", "penalty"),
     [
-        ("waiting", "average", "<=", 1.5, 0.05), ("rest", "average", ">=", 0.5, 10.0),
+        ("waiting", "average", "<=", 1.5, 0.2), ("rest", "average", ">=", 0.5, 20.0),
         ("waiting", "discounted", "<=", 22.0, 0.02), ("rest", "discounted", ">=", 5.0, 1.0),
         ("waiting", "per-step", "<=", 2.2, 0.2), ("rest", "per-step", ">=", 0.5, 10.0),
     ],
@@ -82,16 +82,16 @@ def test_scales_and_senses_lead_to_the_linear_program_of_each(channel, scale, se
         rollout_steps=60, environments=64, epochs=4, minibatches=4, learning_rate=6e-3, hidden=(32,),
         gamma=0.98 if average else DISCOUNT,
     )  # fmt: skip
-    env = make_tabular(model, config.environments, costs=("limited",), discount=DISCOUNT)
+    env = make_tabular(model, 3 * config.environments, costs=("limited",), discount=DISCOUNT)
     given = [Constraint(cost="limited", limit=limit, scale=scale, sense=sense)]
-    solver = AugmentedLagrangian(penalty=penalty, rate=penalty / 5)
-    learner = constrained_learner(env, given, solver, config, torch.Generator().manual_seed(0), discount=DISCOUNT)
+    solver, draw = AugmentedLagrangian(penalty=penalty, rate=penalty / 5), torch.Generator().manual_seed(0)
+    learner = constrained_learner(env, given, solver, config, draw, discount=DISCOUNT, policies=3)
     seen = []
     for i in range(150):
         learner.iterate(max(0.02, 1 - i / 150))
         if i >= 90:
-            seen.append(policy_returns(problem, chances(learner), average=average))
-    np.testing.assert_allclose(np.mean(seen, 0), optimum.returns, rtol=0.04)
+            seen.append([policy_returns(problem, policy, average=average) for policy in chances(learner)])
+    np.testing.assert_allclose(np.mean(seen, (0, 1)), optimum.returns, rtol=0.04)  # time, and three policies
 
 
 class Effort(BatchedEnv):

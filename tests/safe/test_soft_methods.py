@@ -282,12 +282,12 @@ LEARNING = [
 @pytest.mark.parametrize(("solver", "config"), LEARNING, ids=lambda x: getattr(x, "name", ""))
 def test_a_glider_flies_as_fast_as_its_limit_allows(solver: Any, config: SoftConfig):
     # The best is a way of 25 at a heat of 12.5 and a price of 1; unlimited flight is 49.5 at 49.25.
-    # Judged by four policies side by side: where one ends hangs on its samples, and on the last bits of a processor.
-    learner, flown = _learner(solver, config, policies=4, seed=1), []
+    # Judged by three policies side by side: where one ends hangs on its samples, and on the last bits of a processor.
+    learner, flown = _learner(solver, config, policies=3, seed=1), []
     for turn in range(300):
         record = learner.iterate()
         if turn >= 200 and turn % 10 == 0:
-            price = record["multiplier"].view(4) if "multiplier" in record else -record["weights"][:, 1]
+            price = record["multiplier"].view(3) if "multiplier" in record else -record["weights"][:, 1]
             flown.append(torch.cat([_flown(learner), price.unsqueeze(1)], 1))
     each = torch.stack(flown).mean(0)
     way, heat, price = each.mean(0).tolist()
