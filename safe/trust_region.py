@@ -155,9 +155,10 @@ class Ball:
 class TrustRegion(Learner):
     """One step of the actors per turn, by a rule inside the ball and a line search; the critics learn as ever.
 
-    `rate` multiplies the radius squared. The weights of the scalarizer make the objective. `trpo_step` with a Lagrangian
-    is TRPO-Lagrangian: its limits are in the weights, and a step that gains by them is taken though it breaks one, so
-    it is given no `measured`. `cpo_step` and `pcpo_step` read the limits from there and want weights on objectives only.
+    `rate` multiplies the radius squared. The weights of the scalarizer make the objective. `trpo_step` with a
+    Lagrangian is TRPO-Lagrangian: its limits are in the weights, and a step that gains by them is taken though it
+    breaks one, so it is given no `measured`. `cpo_step` and `pcpo_step` read the limits from there and want weights on
+    objectives only.
     """
 
     def __init__(self, *parts: Any, measured: MeasuredReturns | None, rule: StepRule, ball: Ball, **named: Any) -> None:
