@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +11,22 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from engine.normalisers import standard
 from engine.scalarizers import Linear
 from engine.updates import Update
 from envs.protocol import EnvSpec
 from safe.constraints import Constraint, Constraints, bind
 from safe.duals import DualRule, Lagrangian
 from safe.optimism import OptimisticWeights
+
+
+def chances(learner: Any, observations: Tensor, context: Sequence[float] = ()) -> np.ndarray:
+    """pi(a|s) [P, n, A] of the policies at observations [n, d], with what else they see."""
+    model, people = learner.model, learner.population
+    seen = observations.expand(len(people), *observations.shape)
+    inputs = model.inputs(seen, standard(people.observations), torch.tensor(context).expand(*seen.shape[:2], -1))
+    found = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1).detach().numpy()
+    return found / found.sum(-1, keepdims=True)
 
 
 class Tables(NamedTuple):

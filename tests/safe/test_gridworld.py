@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from engine.learner import LearnerConfig
-from engine.normalisers import standard
 from envs.tabular import finite_arrays, make_tabular
 from evaluation import ConstrainedOptimum, FiniteProblem, constrained_optimum, finite_problem, policy_returns
 from safe.conditioned import ConditionedLagrangian, conditioned_learner, hats
@@ -25,6 +24,7 @@ from safe.duals import PID
 from safe.report import broken_when_deterministic
 from safe.solvers import SOLVERS, constrained_learner
 from safe.trust_region import Ball
+from tests.safe.conftest import chances
 
 SIDE, GOAL, DISCOUNT, SLIP = 5, (4, 0), 0.9, 0.1
 POLICIES = 3  # trained side by side, each from samples of its own
@@ -65,23 +65,13 @@ def _optimum() -> ConstrainedOptimum:
     return constrained_optimum(_problem(), [1, 0, 0], list(enumerate(LIMITS.values(), 1)))
 
 
-def _acting(learner: Any, context: Sequence[float] = ()) -> np.ndarray:
-    """[P, S, A] of the policies, with what else they see in every state."""
-    model, people = learner.model, learner.population
-    seen = torch.arange(SIDE**2 + 1.0).view(1, -1, 1).expand(len(people), -1, -1)
-    more = torch.tensor(context).expand(*seen.shape[:2], -1)
-    inputs = model.inputs(seen, standard(people.observations), more)
-    chance = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1).numpy()
-    return chance / chance.sum(-1, keepdims=True)
-
-
 def _trained(learner: Any, iterations: int = 250, tail: float = 0.4, context: Sequence[float] = ()) -> np.ndarray:
     """Exact returns [P, 3] of the mixtures of the last policies."""
-    seen = []
+    cells, seen = torch.arange(SIDE**2 + 1.0).unsqueeze(1), []
     for i in range(iterations):
         learner.iterate(max(0.02, 1 - i / iterations))
         if i >= (1 - tail) * iterations:
-            seen.append([policy_returns(_problem(), policy) for policy in _acting(learner, context)])
+            seen.append([policy_returns(_problem(), policy) for policy in chances(learner, cells, context)])
     return np.mean(seen, 0)
 
 

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from engine.actor_critic import ACTOR
 from engine.learner import Learner, LearnerConfig
-from engine.normalisers import standard
 from envs.batched import BatchedEnv, Outcome
 from envs.finite import FiniteModel
 from envs.protocol import EnvSpec
@@ -26,6 +25,7 @@ from evaluation import ConstrainedOptimum, constrained_optimum, finite_problem, 
 from safe.constraints import Constraint
 from safe.duals import PID
 from safe.solvers import SOLVERS, AugmentedLagrangian, PIDLagrangian, PlainLagrangian, ReLOAD, constrained_learner
+from tests.safe.conftest import chances
 
 JOBS, ARRIVAL, SERVICE, DISCOUNT = 6, 0.5, (0.3, 0.9), 0.9
 ENERGY = 0.5  # of a step of fast work
@@ -55,15 +55,6 @@ def best(model: FiniteModel, limit: float, sense: Any, average: bool) -> tuple[A
     return problem, constrained_optimum(problem, [1, 0], [(1, limit, sense)], average=average)
 
 
-def chances(learner: Learner) -> np.ndarray:
-    """[P, S, A] of the policies."""
-    model, people = learner.model, learner.population
-    seen = torch.arange(float(JOBS)).view(1, -1, 1).expand(len(people), -1, -1)
-    inputs = model.inputs(seen, standard(people.observations), seen[..., :0])
-    found = model.outputs(model.actor(people.theta), inputs)[0].double().softmax(-1).detach().numpy()
-    return found / found.sum(-1, keepdims=True)
-
-
 @pytest.mark.parametrize(
     ("channel", "scale", "sense", "limit", "penalty"),
     [
@@ -86,11 +77,11 @@ def test_scales_and_senses_lead_to_the_linear_program_of_each(channel, scale, se
     given = [Constraint(cost="limited", limit=limit, scale=scale, sense=sense)]
     solver, draw = AugmentedLagrangian(penalty=penalty, rate=penalty / 5), torch.Generator().manual_seed(0)
     learner = constrained_learner(env, given, solver, config, draw, discount=DISCOUNT, policies=3)
-    seen = []
+    jobs, seen = torch.arange(float(JOBS)).unsqueeze(1), []
     for i in range(150):
         learner.iterate(max(0.02, 1 - i / 150))
         if i >= 90:
-            seen.append([policy_returns(problem, policy, average=average) for policy in chances(learner)])
+            seen.append([policy_returns(problem, policy, average=average) for policy in chances(learner, jobs)])
     np.testing.assert_allclose(np.mean(seen, (0, 1)), optimum.returns, rtol=0.04)  # time, and three policies
 
 

@@ -13,9 +13,7 @@ import torch
 from torch import Generator
 
 from engine import checkpoint
-from engine.normalisers import standard
 from engine.run import Interrupted, complete
-from engine.soft import SoftLearner
 from engine.soft_config import SoftConfig
 from envs import finite_model, make
 from envs.finite import FiniteEnv
@@ -26,20 +24,12 @@ from safe.soft_methods import METHODS
 from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
 from safe.variational import CVPO, fit_choices, reweigh
 from safe.worst_case import WCSAC, RiskCritics
+from tests.safe.conftest import chances
 
 QUICK = SoftConfig(
     rollout_steps=8, environments=16, batch=64, warmup=512, capacity=50_000, hidden=(32, 32), gamma=0.97,
     learning_rate=2e-3, polyak=0.02, updates=0.25, temperature=0.1, temperature_rate=2e-3,
 )  # fmt: skip
-
-
-def _acting(learner: SoftLearner) -> np.ndarray:
-    """[P, S, A] of the policies."""
-    seen = learner.source.env.seen.expand(len(learner.population), -1, -1)
-    by = standard(learner.population.observations)
-    inputs = learner.model.inputs(seen, by, seen[..., :0])
-    out = learner.model.outputs(learner.model.actor(learner.population.theta), inputs)[0]
-    return out.double().softmax(-1).numpy()
 
 
 def test_the_variance_of_a_choice_by_hand():
@@ -144,7 +134,7 @@ def test_a_worker_hurries_as_much_as_the_limit_allows(solver: Any):
     late = []
     for turn in range(150):
         learner.iterate()
-        late += [_acting(learner)[:, 0]] if turn >= 100 else []
+        late += [chances(learner, env.seen)[:, 0]] if turn >= 100 else []
     rested, worked, hurried = np.mean(late, (0, 1))
     paid, tired = 10 * worked + 15 * hurried, 2.5 * worked + 10 * hurried
     assert paid > 0.93 * 35 / 3 and tired < 1.1 * 5, (rested, worked, hurried)
@@ -163,7 +153,7 @@ def test_a_diver_returns_in_time():
     for turn in range(120):
         learner.iterate()
         if turn >= 72 and turn % 4 == 0:
-            stages = np.broadcast_to(_acting(learner)[0], (100, len(model.start), 4))
+            stages = np.broadcast_to(chances(learner, env.seen)[0], (100, len(model.start), 4))
             late.append(policy_returns(problem, stages, horizon=100))
     treasure, time = np.mean(late, 0)
     assert wanted.value == pytest.approx(12.75)
