@@ -49,7 +49,7 @@ def curve(env: str, entry: Entry, rate: float, budget: int, seed: int) -> dict[s
     """
     import torch
 
-    from envs.errors import TradeoffError
+    from tradeoff.envs.errors import TradeoffError
     from tradeoff.registry import recommended
 
     torch.set_num_threads(1)

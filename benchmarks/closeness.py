@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.features import Features
-from engine.returns import scan
-from engine.trained import Trained
-from envs import VectorEnv, make
+from tradeoff.engine.features import Features
+from tradeoff.engine.returns import scan
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import VectorEnv, make
 from tradeoff.settings import read_settings
 
 COPIES, BEYOND = 64, 60  # environments; steps at the end whose costs are not followed far enough

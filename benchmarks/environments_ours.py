@@ -7,7 +7,7 @@ import sys
 import torch
 
 from benchmarks.turns import serve
-from envs import make
+from tradeoff.envs import make
 
 
 def main() -> None:

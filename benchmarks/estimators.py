@@ -15,14 +15,14 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.report import emit, shown, spread, verdict
-from engine.actor_critic import ActorCritic
-from engine.compositions import Composition, gpomdp, harpg, storm_pg, tsivr
-from engine.episodes import Episodes, coefficients
-from engine.estimators import RETURNS
-from engine.features import Features
-from engine.heads import Categorical
-from engine.recursion import CURVATURE, GRADIENT
-from engine.scores import channel_gradients, linearise, log_probs
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.compositions import Composition, gpomdp, harpg, storm_pg, tsivr
+from tradeoff.engine.episodes import Episodes, coefficients
+from tradeoff.engine.estimators import RETURNS
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical
+from tradeoff.engine.recursion import CURVATURE, GRADIENT
+from tradeoff.engine.scores import channel_gradients, linearise, log_probs
 
 TARGET = 3.0  # plain passes
 

@@ -7,8 +7,8 @@ import sys
 import torch
 
 from benchmarks.turns import serve
-from engine import ActorCritic, evaluate, fresh_population, make_features, make_head
-from envs import VectorEnv, make
+from tradeoff.engine import ActorCritic, evaluate, fresh_population, make_features, make_head
+from tradeoff.envs import VectorEnv, make
 
 
 def minecarts(number: int, seed: int) -> VectorEnv:

@@ -20,15 +20,15 @@ from torch import Generator, Tensor
 
 from benchmarks.report import emit
 from benchmarks.turns import ROOT
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.compositions import Composition, tsivr
-from engine.episodes import Episodes
-from engine.episodic import EpisodicLearner, episodic_learner
-from engine.scalarizers import Linear
-from envs import finite_arrays, make_tabular
-from envs.finite import FiniteModel
-from evaluation import FiniteProblem, finite_problem
-from evaluation.exact import best_policy, policy_returns
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.compositions import Composition, tsivr
+from tradeoff.engine.episodes import Episodes
+from tradeoff.engine.episodic import EpisodicLearner, episodic_learner
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.envs import finite_arrays, make_tabular
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.evaluation import FiniteProblem, finite_problem
+from tradeoff.evaluation.exact import best_policy, policy_returns
 
 FIGURE = ROOT / "docs" / "figures" / "frozen_lake.png"
 DISCOUNT, HORIZON, RUNS = 0.99, 200, 4

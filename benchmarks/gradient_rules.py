@@ -53,7 +53,7 @@ def trained(rule: str, steps: int) -> tuple[Array, int]:
     """Returns [P, 2] on fresh episodes, and the real steps of all policies together."""
     import torch
 
-    from morl.rules import EPO
+    from tradeoff.morl.rules import EPO
     from tradeoff.registry import recommended
 
     torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def main(quick: bool = False, steps: int = 200_000, figure: Path = FIGURE) -> No
         steps: environment steps of all four policies together.
         figure: where the picture goes.
     """
-    from morl.truth import known_front
+    from tradeoff.morl.truth import known_front
 
     known = known_front(ENV, DISCOUNT)
     assert known is not None

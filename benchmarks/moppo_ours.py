@@ -10,8 +10,17 @@ import sys
 import torch
 
 from benchmarks.turns import serve
-from engine import ActorCritic, Learner, LearnerConfig, Linear, Rollout, fresh_population, make_features, make_head
-from envs import make
+from tradeoff.engine import (
+    ActorCritic,
+    Learner,
+    LearnerConfig,
+    Linear,
+    Rollout,
+    fresh_population,
+    make_features,
+    make_head,
+)
+from tradeoff.envs import make
 
 
 def learner(policies: int, steps: int) -> Learner:

@@ -20,7 +20,7 @@ import torch
 from benchmarks.navigation_walks import KINDS, random_walk, seek
 from benchmarks.report import Row, emit, shown, spread
 from benchmarks.turns import ROOT, Contestant, alternate, module, serve
-from envs import make
+from tradeoff.envs import make
 
 FOLDER = Path("build/omnisafe")
 WALKED = (

@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.checkpoint import load_newest
-from engine.learner import Learner
-from engine.training import Training
-from engine.trajectories import Batch, Trajectories
+from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.learner import Learner
+from tradeoff.engine.training import Training
+from tradeoff.engine.trajectories import Batch, Trajectories
 from tradeoff.run import prepare
 from tradeoff.settings import read_settings
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from benchmarks.turns import serve
-from engine import LearnerConfig
-from engine.soft_config import Precision, SoftConfig
-from envs import make
-from safe.constraints import default_constraints
-from safe.soft_solvers import SACLagrangian, soft_learner
-from safe.solvers import PlainLagrangian, constrained_learner
+from tradeoff.engine import LearnerConfig
+from tradeoff.engine.soft_config import Precision, SoftConfig
+from tradeoff.envs import make
+from tradeoff.safe.constraints import default_constraints
+from tradeoff.safe.soft_solvers import SACLagrangian, soft_learner
+from tradeoff.safe.solvers import PlainLagrangian, constrained_learner
 
 ENVIRONMENTS, BATCH = 20, 64
 

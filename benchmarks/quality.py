@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import emit
-from evaluation import bootstrap_interval, interquartile_mean
+from tradeoff.evaluation import bootstrap_interval, interquartile_mean
 
 
 def row(folder: Path) -> dict[str, str]:

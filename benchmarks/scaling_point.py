@@ -14,8 +14,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from engine import ActorCritic, Learner, LearnerConfig, Linear, Rollout, fresh_population, make_features, make_head
-from envs import VectorEnv, finite_arrays, make, make_tabular
+from tradeoff.engine import (
+    ActorCritic,
+    Learner,
+    LearnerConfig,
+    Linear,
+    Rollout,
+    fresh_population,
+    make_features,
+    make_head,
+)
+from tradeoff.envs import VectorEnv, finite_arrays, make, make_tabular
 
 STATES, ACTIONS = 64, 4  # of the made-up problem with any number of objectives
 STEPS, ENVIRONMENTS = 128, 4  # per policy and iteration

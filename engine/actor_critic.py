@@ -14,13 +14,13 @@ from math import log
 import torch
 from torch import Generator, Tensor
 
-from engine.features import Features
-from engine.heads import Head
-from engine.networks import Layers, StackedMLP
-from engine.normalisers import Moments, Standard, normalise, scale_of
-from engine.surrogates import Surrogate
-from engine.trajectories import Batch
-from envs.errors import TradeoffError
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Head
+from tradeoff.engine.networks import Layers, StackedMLP
+from tradeoff.engine.normalisers import Moments, Standard, normalise, scale_of
+from tradeoff.engine.surrogates import Surrogate
+from tradeoff.engine.trajectories import Batch
+from tradeoff.envs.errors import TradeoffError
 
 ACTOR, CRITIC = 0, 1
 

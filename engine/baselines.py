@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.actor_critic import CRITIC, ActorCritic
-from engine.episodes import Episodes, discounted, unfold
-from engine.normalisers import scale_of, update_moments
-from engine.population import Population
-from engine.trajectories import fold
-from engine.updates import Adam
+from tradeoff.engine.actor_critic import CRITIC, ActorCritic
+from tradeoff.engine.episodes import Episodes, discounted, unfold
+from tradeoff.engine.normalisers import scale_of, update_moments
+from tradeoff.engine.population import Population
+from tradeoff.engine.trajectories import fold
+from tradeoff.engine.updates import Adam
 
 
 class LearnedBaseline:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from engine.files import write_atomically
-from envs.errors import TradeoffError
+from tradeoff.engine.files import write_atomically
+from tradeoff.envs.errors import TradeoffError
 
 FORMAT, VERSION = "tradeoff-checkpoint", 1
 KEPT = 2  # files: the newest and, should that be damaged, the one before

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from engine.recursion import Recursion, Recursive
-from engine.updates import SGD, Normalised, Scheduled, Truncated, Update
+from tradeoff.engine.recursion import Recursion, Recursive
+from tradeoff.engine.updates import SGD, Normalised, Scheduled, Truncated, Update
 
 
 class Composition(NamedTuple):

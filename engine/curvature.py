@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.episodes import Episodes, flat, unfold
-from engine.heads import Pull
-from engine.networks import Layers
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.episodes import Episodes, flat, unfold
+from tradeoff.engine.heads import Pull
+from tradeoff.engine.networks import Layers
 
 tanh_backward = torch.ops.aten.tanh_backward  # (g, y) -> g (1 - y^2)
 

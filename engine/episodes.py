@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.trajectories import Trajectories, fold
-from envs.errors import NumericalTrouble
+from tradeoff.engine.trajectories import Trajectories, fold
+from tradeoff.envs.errors import NumericalTrouble
 
 Baseline = Literal["none", "mean", "optimal", "learned"]
 Channels = Callable[[Trajectories], Tensor]

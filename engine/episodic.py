@@ -8,30 +8,30 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.baselines import LearnedBaseline
-from engine.compositions import Composition
-from engine.episodes import Channels, Episodes, alive_steps, discounted
-from engine.estimators import Request, TrajectoryEstimator
-from engine.evaluate import PATIENCE, not_ended
-from engine.features import make_features
-from engine.heads import Head, make_head
-from engine.loop import Loop
-from engine.normalisers import Moments, standard, update_moments
-from engine.population import Population, fresh_population
-from engine.recursion import GRADIENT
-from engine.rollout import play
-from engine.scalarizers import Scalarizer
-from engine.trajectories import Trajectories, fold
-from engine.updates import Adam, Update, norms
-from envs.errors import TradeoffError
-from envs.protocol import Step, VectorEnv
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.baselines import LearnedBaseline
+from tradeoff.engine.compositions import Composition
+from tradeoff.engine.episodes import Channels, Episodes, alive_steps, discounted
+from tradeoff.engine.estimators import Request, TrajectoryEstimator
+from tradeoff.engine.evaluate import PATIENCE, not_ended
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import Head, make_head
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.normalisers import Moments, standard, update_moments
+from tradeoff.engine.population import Population, fresh_population
+from tradeoff.engine.recursion import GRADIENT
+from tradeoff.engine.rollout import play
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.trajectories import Trajectories, fold
+from tradeoff.engine.updates import Adam, Update, norms
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import Step, VectorEnv
 
 WARM_UP = 16  # episodes per policy that fix the normaliser of the observations
 CRITIC_RATE, CRITIC_PASSES = 3e-3, 4  # learning rate and steps per turn of a learned baseline
 
 Precondition = Callable[[ActorCritic, Tensor, Episodes, Tensor], Tensor]
-"""(model, theta, samples, direction [P, 2, D]) -> direction [P, 2, D]; see `engine.natural`."""
+"""(model, theta, samples, direction [P, 2, D]) -> direction [P, 2, D]; see `tradeoff.engine.natural`."""
 
 
 class EpisodeSource:
@@ -218,7 +218,7 @@ def episodic_learner(
 
     Args:
         make_env: (num_envs, seed) -> environment.
-        composition: estimator and update, from `engine.compositions`.
+        composition: estimator and update, from `tradeoff.engine.compositions`.
         generator: the run's only source of chance.
         normalise: play WARM_UP episodes first and scale observations by their moments from then on.
         discount: None takes the environment's usual one.

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.episodes import Episodes
-from engine.trajectories import Batch
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.episodes import Episodes
+from tradeoff.engine.trajectories import Batch
 
 Oracle = Callable[[Tensor, Batch], Tensor]  # (theta [P, G, D], batch) -> surrogate gradient [P, G, D] at theta
 RETURNS = "returns"
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class TrajectoryEstimator(Protocol):
-    """What a gradient estimator over whole trajectories must offer; see `engine.episodic`."""
+    """What a gradient estimator over whole trajectories must offer; see `tradeoff.engine.episodic`."""
 
     diagnostics: dict[str, Tensor]  # numbers [P] of the last direction, for a logger
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.guards import check_finite
-from engine.learner import Population
-from engine.normalisers import standard
-from envs.errors import TradeoffError
-from envs.protocol import VectorEnv
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.guards import check_finite
+from tradeoff.engine.learner import Population
+from tradeoff.engine.normalisers import standard
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import VectorEnv
 
 AT_ONCE = 1024  # environments stepped together; beyond this, memory grows and speed does not
 PATIENCE = 100_000  # steps after which an episode is taken to never end

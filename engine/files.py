@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from envs.errors import TradeoffError
+from tradeoff.envs.errors import TradeoffError
 
 
 class DiskFull(TradeoffError, OSError):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from envs.errors import NumericalTrouble
+from tradeoff.envs.errors import NumericalTrouble
 
 
 def check_finite(what: str, x: Tensor, channels: Sequence[str]) -> None:

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.estimators import RETURNS, Estimator, Plain
-from engine.loop import Loop
-from engine.normalisers import scale_of, standard, update_moments
-from engine.population import Population
-from engine.population import fresh_population as fresh_population
-from engine.returns import gae
-from engine.rollout import EpisodeReturns, Source
-from engine.scalarizers import Scalarizer
-from engine.surrogates import Surrogate, ppo_clip, with_divergence
-from engine.trajectories import Batch, Trajectories, fold, minibatches
-from engine.updates import Adam, Update, clip_norm
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.estimators import RETURNS, Estimator, Plain
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.normalisers import scale_of, standard, update_moments
+from tradeoff.engine.population import Population
+from tradeoff.engine.population import fresh_population as fresh_population
+from tradeoff.engine.returns import gae
+from tradeoff.engine.rollout import EpisodeReturns, Source
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.surrogates import Surrogate, ppo_clip, with_divergence
+from tradeoff.engine.trajectories import Batch, Trajectories, fold, minibatches
+from tradeoff.engine.updates import Adam, Update, clip_norm
 
 
 @dataclass(frozen=True, kw_only=True)

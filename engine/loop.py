@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.guards import check_parameters, check_weights
-from engine.population import Population
-from engine.scalarizers import Scalarizer
-from engine.updates import Update
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.guards import check_parameters, check_weights
+from tradeoff.engine.population import Population
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.updates import Update
 
 Data = dict[str, Any]  # role -> Trajectories or Episodes
 
@@ -21,7 +21,7 @@ class Loop(ABC):
     """Trains a population. One call of `iterate` is one turn of the loop.
 
     A subclass says how trajectories become returns and steps: `engine.learner` from samples with the help of critics,
-    `engine.episodic` from whole trajectories without.
+    `tradeoff.engine.episodic` from whole trajectories without.
     """
 
     source: Any  # a Source, or what yields whole episodes

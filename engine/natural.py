@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.curvature import slopes
-from engine.episodes import Episodes
-from engine.episodic import Precondition
-from engine.scores import linearise
-from engine.updates import TINY, norms
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.curvature import slopes
+from tradeoff.engine.episodes import Episodes
+from tradeoff.engine.episodic import Precondition
+from tradeoff.engine.scores import linearise
+from tradeoff.engine.updates import TINY, norms
 
 
 def fisher_product(model: ActorCritic, theta: Tensor, episodes: Episodes, direction: Tensor) -> Tensor:

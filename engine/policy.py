@@ -10,12 +10,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import Features
-from engine.heads import Categorical, Gaussian, Head
-from engine.normalisers import standard
-from engine.population import Population
-from engine.soft_head import StateGaussian
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical, Gaussian, Head
+from tradeoff.engine.normalisers import standard
+from tradeoff.engine.population import Population
+from tradeoff.engine.soft_head import StateGaussian
 
 HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian, "state-gaussian": StateGaussian}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.normalisers import Moments, fresh_moments
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.normalisers import Moments, fresh_moments
 
 
 @dataclass

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.episodes import Baseline, Episodes, coefficients, importance_weights
-from engine.scores import log_probs, squared_norms, trajectory_channel_gradients
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.episodes import Baseline, Episodes, coefficients, importance_weights
+from tradeoff.engine.scores import log_probs, squared_norms, trajectory_channel_gradients
 
 
 def per_trajectory(
@@ -38,7 +38,7 @@ def weights_at(model: ActorCritic, theta: Tensor, episodes: Episodes, whole: boo
 def effective_share(omega: Tensor, counts: Tensor) -> Tensor:
     """Effective sample size over the number of trajectories at every step [R, T]; the last column: whole trajectories.
 
-    omega: [T, B] as of `weights_at`, of one policy. counts: [R, B], see `engine.diagnostics.resamples`.
+    omega: [T, B] as of `weights_at`, of one policy. counts: [R, B], see `tradeoff.engine.diagnostics.resamples`.
     """
     weights, by = omega.double(), counts.double().mT
     return ((weights @ by).square() / (weights.square() @ by) / by.sum(0)).mT

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.run import Run
+    from tradeoff.engine.run import Run
 
 
 @contextmanager

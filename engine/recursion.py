@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.curvature import curvature, slopes
-from engine.episodes import (
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.curvature import curvature, slopes
+from tradeoff.engine.episodes import (
     Baseline,
     Episodes,
     centred,
@@ -28,8 +28,8 @@ from engine.episodes import (
     mixed,
     returns,
 )
-from engine.estimators import RETURNS, Request
-from engine.scores import linearise, log_probs, squared_norms
+from tradeoff.engine.estimators import RETURNS, Request
+from tradeoff.engine.scores import linearise, log_probs, squared_norms
 
 GRADIENT, CURVATURE, RETURNS_CURVATURE = "gradient", "curvature", "returns curvature"
 Transport = Literal["none", "importance", "hessian", "extrapolation"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from engine.trajectories import Trajectories, fold
+from tradeoff.engine.trajectories import Trajectories, fold
 
 
 class Steps(NamedTuple):

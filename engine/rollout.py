@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.guards import check_finite
-from engine.normalisers import Moments, Standard, standard
-from engine.returns import accrued
-from engine.trajectories import Trajectories, fold
-from envs.protocol import Step, VectorEnv
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.guards import check_finite
+from tradeoff.engine.normalisers import Moments, Standard, standard
+from tradeoff.engine.returns import accrued
+from tradeoff.engine.trajectories import Trajectories, fold
+from tradeoff.envs.protocol import Step, VectorEnv
 
 
 class Source(Protocol):

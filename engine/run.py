@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator
 
-from engine.actor_critic import ActorCritic
-from engine.checkpoint import save_numbered
-from engine.evaluate import Endless, Scores, evaluate
-from engine.population import Population
-from envs import VectorEnv, make
-from envs.errors import NumericalTrouble, TradeoffError
-from envs.protocol import EnvSpec
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.checkpoint import save_numbered
+from tradeoff.engine.evaluate import Endless, Scores, evaluate
+from tradeoff.engine.population import Population
+from tradeoff.envs import VectorEnv, make
+from tradeoff.envs.errors import NumericalTrouble, TradeoffError
+from tradeoff.envs.protocol import EnvSpec
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -187,7 +187,7 @@ def complete(
         log: called with numbers after every iteration.
         stop: asked between iterations; true saves and raises Interrupted.
     """
-    from engine.progress import bar
+    from tradeoff.engine.progress import bar
 
     with bar(run, progress) as show:
         while not run.done:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.episodes import Episodes, flat, unfold
-from engine.networks import BENDS, Layers
-from engine.trajectories import fold
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.episodes import Episodes, flat, unfold
+from tradeoff.engine.networks import BENDS, Layers
+from tradeoff.engine.trajectories import fold
 
 Pull = Callable[[Tensor], Tensor]
 """coefficient [T, P, B] -> mean over trajectories of sum_t coefficient * score [P, 2, D]."""

@@ -1,7 +1,7 @@
 """Soft actor-critic for vector rewards and costs: rollouts fill a replay, critics and actors learn from it.
 
 The objective of the actor is the weighted sum of the channels' values plus the temperature times the entropy, so any
-scalarizer steers it. See `engine.loop` for the loop. Source: Haarnoja et al. 2018, arXiv:1812.05905.
+scalarizer steers it. See `tradeoff.engine.loop` for the loop. Source: Haarnoja et al. 2018, arXiv:1812.05905.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.estimators import Plain
-from engine.guards import check_parameters
-from engine.loop import Loop
-from engine.networks import Layers
-from engine.normalisers import FLOOR, fresh_moments, standard, update_moments
-from engine.population import Population
-from engine.replay import Replay
-from engine.rollout import EpisodeReturns, Source
-from engine.scalarizers import Scalarizer
-from engine.soft_config import SoftConfig
-from engine.soft_critics import Critics
-from engine.soft_head import SoftHead
-from engine.trajectories import Trajectories
-from engine.updates import Adam
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.estimators import Plain
+from tradeoff.engine.guards import check_parameters
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.networks import Layers
+from tradeoff.engine.normalisers import FLOOR, fresh_moments, standard, update_moments
+from tradeoff.engine.population import Population
+from tradeoff.engine.replay import Replay
+from tradeoff.engine.rollout import EpisodeReturns, Source
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.soft_critics import Critics
+from tradeoff.engine.soft_head import SoftHead
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.engine.updates import Adam
 
 CHUNK = 32  # updates whose samples are drawn and prepared at once
 EPS = 1e-8  # of Adam

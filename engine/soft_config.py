@@ -1,4 +1,4 @@
-"""Settings of the soft actor-critic, see `engine.soft`."""
+"""Settings of the soft actor-critic, see `tradeoff.engine.soft`."""
 
 from __future__ import annotations
 

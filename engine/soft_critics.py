@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
-from engine.networks import Layers, StackedMLP
+from tradeoff.engine.networks import Layers, StackedMLP
 
 Pull = Callable[[Tensor], Tensor]
 

@@ -13,9 +13,9 @@ from gymnasium import spaces
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from engine.heads import LOG_2PI, Categorical, Gaussian, Pull, bend_normal
-from engine.soft_config import SoftConfig
-from envs.errors import TradeoffError
+from tradeoff.engine.heads import LOG_2PI, Categorical, Gaussian, Pull, bend_normal
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.envs.errors import TradeoffError
 
 NARROWEST, WIDEST = -20.0, 2.0  # log standard deviations beyond are cut; Haarnoja et al. 2018
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine import checkpoint
-from engine.actor_critic import ActorCritic
-from engine.files import write_atomically
-from engine.policy import Policy, model_from_state, model_state
-from engine.population import Population
-from envs.errors import TradeoffError
+from tradeoff.engine import checkpoint
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.files import write_atomically
+from tradeoff.engine.policy import Policy, model_from_state, model_state
+from tradeoff.engine.population import Population
+from tradeoff.envs.errors import TradeoffError
 
 FILE = "policies.pt"
 

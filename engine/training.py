@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.evaluate import Scores
-from engine.loop import Loop
-from engine.population import Population
-from engine.run import Run, RunConfig
-from engine.trained import Trained
-from envs.protocol import EnvSpec
+from tradeoff.engine.evaluate import Scores
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.population import Population
+from tradeoff.engine.run import Run, RunConfig
+from tradeoff.engine.trained import Trained
+from tradeoff.envs.protocol import EnvSpec
 
 
 @dataclass(frozen=True, kw_only=True)

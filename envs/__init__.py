@@ -1,10 +1,10 @@
 """Where vector rewards come from: batched environments, adapters, exact models."""
 
-from envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName
-from envs.finite import FiniteModel
-from envs.protocol import EnvSpec, Step, VectorEnv
-from envs.registry import Listed, finite_model, list_environments, make, register, register_gymnasium
-from envs.tabular import finite_arrays, make_tabular
+from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.envs.protocol import EnvSpec, Step, VectorEnv
+from tradeoff.envs.registry import Listed, finite_model, list_environments, make, register, register_gymnasium
+from tradeoff.envs.tabular import finite_arrays, make_tabular
 
 __all__ = [
     "EnvSpec",

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from envs.augmented import Augmented
-from envs.errors import TradeoffError
-from envs.protocol import Step, VectorEnv
+from tradeoff.envs.augmented import Augmented
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import Step, VectorEnv
 
 
 class AccruedReward(Augmented):

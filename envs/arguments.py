@@ -10,8 +10,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.errors import TradeoffError
-from envs.protocol import EnvSpec
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import EnvSpec
 
 
 def check_counts(num_envs: int, max_episode_steps: int | None) -> None:

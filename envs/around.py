@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from envs.protocol import EnvSpec, Step, VectorEnv
+from tradeoff.envs.protocol import EnvSpec, Step, VectorEnv
 
 
 class Around(ABC):

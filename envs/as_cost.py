@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.around import Around
-from envs.errors import TradeoffError, UnknownName
-from envs.finite import Tables
-from envs.gymnasium_costs import TEXT
-from envs.protocol import EnvSpec, Step, VectorEnv
+from tradeoff.envs.around import Around
+from tradeoff.envs.errors import TradeoffError, UnknownName
+from tradeoff.envs.finite import Tables
+from tradeoff.envs.gymnasium_costs import TEXT
+from tradeoff.envs.protocol import EnvSpec, Step, VectorEnv
 
 CLOCK = "step"  # a cost of 1 in every step
 

@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.protocol import Step, VectorEnv
+from tradeoff.envs.protocol import Step, VectorEnv
 
 
 class Augmented(ABC):

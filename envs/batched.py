@@ -11,9 +11,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.errors import TradeoffError
-from envs.protocol import EnvSpec, Step
-from envs.seeding import Counters, seeded
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import EnvSpec, Step
+from tradeoff.envs.seeding import Counters, seeded
 
 State = tuple[Tensor, ...]  # each [N, ...]
 

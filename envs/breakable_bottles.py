@@ -6,8 +6,8 @@ from typing import Any
 
 from gymnasium import spaces
 
-from envs.finite import FiniteEnv, Tables, explore
-from envs.protocol import EnvSpec
+from tradeoff.envs.finite import FiniteEnv, Tables, explore
+from tradeoff.envs.protocol import EnvSpec
 
 LEFT, RIGHT, PICK = range(3)
 SIZE, DROP, PRIZE = 5, 0.1, 25.0  # cells, probability of losing a bottle per move, reward per bottle delivered

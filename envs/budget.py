@@ -23,8 +23,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.errors import TradeoffError
-from envs.protocol import Step, VectorEnv
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import Step, VectorEnv
 
 Mode = Literal["saute", "simmer", "terminate", "watch"]
 

@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
 
 TRACK, LEAN = 2.4, 12 * pi / 180  # how far cart and pole may go
 CART, POLE, HALF_LENGTH, PUSH, GRAVITY, TICK = 1.0, 0.1, 0.5, 10.0, 9.8, 0.02

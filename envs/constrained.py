@@ -6,18 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from envs import deep_sea_treasure, resource_gathering
-from envs.as_cost import AsCost, cost_spec, cost_tables, find_sources
-from envs.finite import FiniteEnv, FiniteModel, Tables
-from envs.four_room import FourRoom
-from envs.minecart import SPREAD, Minecart
-from envs.protocol import EnvSpec, VectorEnv
+from tradeoff.envs import deep_sea_treasure, resource_gathering
+from tradeoff.envs.as_cost import AsCost, cost_spec, cost_tables, find_sources
+from tradeoff.envs.finite import FiniteEnv, FiniteModel, Tables
+from tradeoff.envs.four_room import FourRoom
+from tradeoff.envs.minecart import SPREAD, Minecart
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
 
 
 class Limited(NamedTuple):
     """What becomes a cost, and how much of it an episode may have on average."""
 
-    costs: tuple[str, ...]  # see envs.as_cost
+    costs: tuple[str, ...]  # see tradeoff.envs.as_cost
     limits: tuple[float, ...]
     ceilings: tuple[float, ...] = ()  # largest cost of a step
 
@@ -76,8 +76,8 @@ LANDER = Limited(("-main_engine", "-side_engines"), (60.0, 20.0), (1.0, 1.0))
 
 
 def _make_lander(id: str, num_envs: int, **options: Any) -> VectorEnv:
-    """Through the adapter: needs Box2D. Further options are those of envs.gymnasium_adapter."""
-    from envs.gymnasium_adapter import GymnasiumEnv
+    """Through the adapter: needs Box2D. Further options are those of tradeoff.envs.gymnasium_adapter."""
+    from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 
     return _limited(GymnasiumEnv(id.removeprefix("safe-"), num_envs, **options), id, LANDER)
 

@@ -9,8 +9,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.batched import Outcome, State
-from envs.queues import CAP, ServerQueues
+from tradeoff.envs.batched import Outcome, State
+from tradeoff.envs.queues import CAP, ServerQueues
 
 LIMIT = 5.0  # customers that wait, on average over an episode
 FULL_REST = 100.0  # what resting through a whole episode pays

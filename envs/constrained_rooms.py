@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.finite import Array, FiniteModel
-from envs.four_room import MAZE, SHAPES, SIZE, SPEC, START, FourRoom
+from tradeoff.envs.finite import Array, FiniteModel
+from tradeoff.envs.four_room import MAZE, SHAPES, SIZE, SPEC, START, FourRoom
 
 HORIZON = SPEC.horizon or 0
 KINDS = np.array([int(MAZE[row][column]) - 1 for row, column in SHAPES])

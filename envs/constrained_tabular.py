@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from envs.finite import FiniteEnv, FiniteModel
-from envs.tabular import finite_arrays, make_tabular
+from tradeoff.envs.finite import FiniteEnv, FiniteModel
+from tradeoff.envs.tabular import finite_arrays, make_tabular
 
 SIDE, SLIP = 5, 0.1
 GOAL = (4, 0)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from envs.finite import FiniteEnv, Tables, explore
-from envs.protocol import EnvSpec
+from tradeoff.envs.finite import FiniteEnv, Tables, explore
+from tradeoff.envs.protocol import EnvSpec
 
 CONVEX = {
     (1, 0): 0.7, (2, 1): 8.2, (3, 2): 11.5, (4, 3): 14.0, (4, 4): 15.1, (4, 5): 16.1, (7, 6): 19.6, (7, 7): 20.3,

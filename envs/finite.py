@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
 
 Array = NDArray[np.float64]
 Branch = tuple[float, Any, Sequence[float], bool]  # probability, next state, reward (then costs), terminated

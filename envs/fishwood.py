@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from envs.finite import FiniteEnv, Tables, explore
-from envs.protocol import EnvSpec
+from tradeoff.envs.finite import FiniteEnv, Tables, explore
+from tradeoff.envs.protocol import EnvSpec
 
 FISH, WOOD = 0, 1
 

@@ -9,8 +9,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
 
 MAZE = (
     "1    2X     G",

@@ -18,11 +18,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.arguments import check_counts, read_actions, seed_each
-from envs.errors import MissingExtra, TradeoffError
-from envs.gymnasium_copies import Channels, Copies, Factory, Worker, flat_space, gather, told
-from envs.gymnasium_costs import Array, Costs, Transition, find_costs, find_module
-from envs.protocol import EnvSpec, Step
+from tradeoff.envs.arguments import check_counts, read_actions, seed_each
+from tradeoff.envs.errors import MissingExtra, TradeoffError
+from tradeoff.envs.gymnasium_copies import Channels, Copies, Factory, Worker, flat_space, gather, told
+from tradeoff.envs.gymnasium_costs import Array, Costs, Transition, find_costs, find_module
+from tradeoff.envs.protocol import EnvSpec, Step
 
 EXTRAS = {"mujoco": "mujoco", "imageio": "mujoco", "Box2D": "box2d"}
 

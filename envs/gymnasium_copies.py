@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from envs.errors import NumericalTrouble, TradeoffError
-from envs.gymnasium_costs import Array, Cost, Transition, numbers
+from tradeoff.envs.errors import NumericalTrouble, TradeoffError
+from tradeoff.envs.gymnasium_costs import Array, Cost, Transition, numbers
 
 Factory = Callable[[], Any]
 
@@ -65,7 +65,7 @@ def told(answer: tuple[Any, ...]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     if len(answer) not in (5, 6):
         raise TradeoffError(
             f"a step returned {len(answer)} values; expected observation, reward, terminated, truncated, info, or the "
-            "cost after the reward, too: wrap the environment (one that returns 4: envs.old_steps.OldSteps)"
+            "cost after the reward, too: wrap the environment (one that returns 4: tradeoff.envs.old_steps.OldSteps)"
         )
     seen, reward, *cost, terminated, truncated, info = answer
     return seen, reward, terminated, truncated, {**info, "cost": cost[0]} if cost else info

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.errors import TradeoffError
+from tradeoff.envs.errors import TradeoffError
 
 Array = NDArray[Any]
 Function = Callable[[Any, Any, Any, dict[str, Any]], Any]  # (observation, action, next observation, info) -> cost(s)

@@ -12,9 +12,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
-from envs.seeding import normal
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.envs.seeding import normal
 
 MINE, LEFT, RIGHT, ACCELERATE, BRAKE, IDLE = range(6)
 MINES = ((0.16, 0.84), (0.5, 0.84), (0.84, 0.84), (0.84, 0.5), (0.84, 0.16))

@@ -11,8 +11,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
 
 LEFT_END, RIGHT_END, TOP_SPEED = -1.2, 0.6, 0.07
 FORCE, GRAVITY, GOAL = 0.001, 0.0025, 0.5

@@ -202,13 +202,13 @@ BODIES |= {
 
 
 def _make(id: str, num_envs: int, **options: Any) -> Any:
-    from envs.mujoco_env import MujocoEnv
+    from tradeoff.envs.mujoco_env import MujocoEnv
 
     return MujocoEnv(id, BODIES[id], num_envs, **options)
 
 
 def _make_reacher(id: str, num_envs: int, **options: Any) -> Any:
-    from envs.mujoco_reacher import Reacher
+    from tradeoff.envs.mujoco_reacher import Reacher
 
     return Reacher(id, num_envs, **options)
 

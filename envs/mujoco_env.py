@@ -18,10 +18,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.arguments import check_counts, read_actions, seed_each
-from envs.errors import MissingExtra, TradeoffError
-from envs.mujoco_bodies import Body, Moment
-from envs.protocol import EnvSpec, Step
+from tradeoff.envs.arguments import check_counts, read_actions, seed_each
+from tradeoff.envs.errors import MissingExtra, TradeoffError
+from tradeoff.envs.mujoco_bodies import Body, Moment
+from tradeoff.envs.protocol import EnvSpec, Step
 
 Array = NDArray[Any]
 FEWEST = 4  # bodies per thread: fewer half-cheetahs take 0.1 ms, not much more than handing them over
@@ -237,7 +237,7 @@ class MujocoEnv(MujocoBase):
         seed: int = 0,
         max_episode_steps: int | None = None,
     ) -> None:
-        """See envs.make."""
+        """See tradeoff.envs.make."""
         check_counts(num_envs, max_episode_steps)
         self.body, self.horizon = body, max_episode_steps or 1000
         self.sim = Simulation(gymnasium_model(body.model), num_envs, body.frame_skip, body.fields, body.contacts)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from envs.arguments import check_counts
-from envs.mujoco_env import Array, MujocoBase, Simulation
-from envs.protocol import EnvSpec
+from tradeoff.envs.arguments import check_counts
+from tradeoff.envs.mujoco_env import Array, MujocoBase, Simulation
+from tradeoff.envs.protocol import EnvSpec
 
 TARGETS = np.array([0.14, 0.0, -0.14, 0.0, 0.0, 0.14, 0.0, -0.14])
 TORQUES = np.array([(a, b) for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
@@ -42,7 +42,7 @@ class Reacher(MujocoBase):
         seed: int = 0,
         max_episode_steps: int | None = None,
     ) -> None:
-        """See envs.make."""
+        """See tradeoff.envs.make."""
         check_counts(num_envs, max_episode_steps)
         self.moving, self.horizon = MOVING[id], max_episode_steps or 50
         self.sim = Simulation(reacher_model(), num_envs, 2, ("xpos",), contacts=False)

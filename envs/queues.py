@@ -12,9 +12,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
-from envs.seeding import poisson
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.envs.seeding import poisson
 
 LADDER = {6: (0.05, 0.033), 8: (0.0125, 0.025), 12: (0.0115, 0.01), 16: (0.005, 0.006), 32: (0.00175, 0.0015),
           64: (0.00053, 0.00038)}  # fmt: skip

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from envs.errors import TradeoffError, UnknownName
-from envs.finite import FiniteModel
-from envs.gymnasium_costs import Costs, split_costs
-from envs.protocol import VectorEnv
+from tradeoff.envs.errors import TradeoffError, UnknownName
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.envs.gymnasium_costs import Costs, split_costs
+from tradeoff.envs.protocol import VectorEnv
 
 Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_episode_steps=..., **options)
 
@@ -41,7 +41,7 @@ class Listed(NamedTuple):
 def _collected(name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in BATCHED:
-        found |= getattr(import_module(f"envs.{module}"), name, {})
+        found |= getattr(import_module(f"tradeoff.envs.{module}"), name, {})
     return found
 
 
@@ -63,7 +63,7 @@ def register_gymnasium(
     step (see `envs.gymnasium_costs.find_costs`); None looks for "cost" in the info. limits: of the costs, per episode.
     `make` takes the option `workers`, a number of processes, and these three in place of what is given here.
     """
-    from envs.gymnasium_adapter import GymnasiumEnv
+    from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 
     given = {"objectives": objectives, "costs": costs, "limits": limits}
 
@@ -92,7 +92,7 @@ def make(
         backend: None picks the fastest faithful one (tensors, then MuJoCo threads, then gymnasium itself) and
             `spec.backend` says which; "gymnasium-sync" or "gymnasium-async" insist on the original.
         options: for the environment's constructor, or for `gymnasium.make`; the originals also take `workers`,
-            `objectives`, `costs` and `limits` (see envs.gymnasium_adapter); to name costs insists on them.
+            `objectives`, `costs` and `limits` (see tradeoff.envs.gymnasium_adapter); to name costs insists on them.
 
     Raises: UnknownName with near matches; MissingExtra when a package is not installed; TradeoffError for a backend
     that the environment does not have.
@@ -124,7 +124,7 @@ def _checked(env: VectorEnv, backend: str | None) -> VectorEnv:
 
 def _original(id: str, num_envs: int, twin: Constructor | None, backend: str | None, **options: Any) -> VectorEnv:
     """Gymnasium's own, with what is known of its faster twin."""
-    from envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
+    from tradeoff.envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
 
     ids = gymnasium_ids()
     if twin is not None and id not in ids:
@@ -168,11 +168,11 @@ def normal_form(id: str, horizon: int | None) -> FiniteModel | None:
 
 def list_environments() -> list[Listed]:
     """Every id that `make` knows: ours, and mo-gymnasium's through the adapter."""
-    from envs.gymnasium_adapter import gymnasium_ids
+    from tradeoff.envs.gymnasium_adapter import gymnasium_ids
 
     ours, models = _collected("ENVIRONMENTS"), {**_collected("MODELS"), **_collected("NORMAL_FORMS")}
     physical = ("mujoco_bodies", "velocity", "navigation")
-    bodies = {id for name in physical for id in import_module(f"envs.{name}").ENVIRONMENTS}
+    bodies = {id for name in physical for id in import_module(f"tradeoff.envs.{name}").ENVIRONMENTS}
     backends = {id: "mujoco-threads" if id in bodies else "torch" for id in ours}
     backends |= dict.fromkeys(_collected("ADAPTED"), "gymnasium-sync")
     others = {id: "gymnasium-sync" for id in gymnasium_ids(mo_only=True) if id not in ours}

@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from envs.around import Around
-from envs.errors import TradeoffError
-from envs.protocol import Step, VectorEnv
+from tradeoff.envs.around import Around
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import Step, VectorEnv
 
 
 class Repeated(Around):

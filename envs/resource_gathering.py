@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from envs.deep_sea_treasure import MOVES
-from envs.finite import FiniteEnv, Tables, explore
-from envs.protocol import EnvSpec
+from tradeoff.envs.deep_sea_treasure import MOVES
+from tradeoff.envs.finite import FiniteEnv, Tables, explore
+from tradeoff.envs.protocol import EnvSpec
 
 HOME, GOLD, DIAMOND, ENEMIES = (4, 2), (0, 2), (1, 4), ((1, 2), (0, 3))
 DEATH = 0.1  # probability that an enemy kills whoever enters, or stays on, its cell

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from envs.augmented import Augmented
-from envs.errors import TradeoffError
-from envs.finite import FiniteModel
-from envs.protocol import Step, VectorEnv
-from envs.tabular import finite_arrays
+from tradeoff.envs.augmented import Augmented
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.envs.protocol import Step, VectorEnv
+from tradeoff.envs.tabular import finite_arrays
 
 Label = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(observation [N, d], action [N, ...], true successor [N, d]) -> event [N] int64; observations as the environment

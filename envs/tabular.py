@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
-from envs.finite import FiniteEnv, FiniteModel, Tables
-from envs.protocol import EnvSpec
+from tradeoff.envs.finite import FiniteEnv, FiniteModel, Tables
+from tradeoff.envs.protocol import EnvSpec
 
 
 def tabular_tables(model: FiniteModel) -> Tables:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.mujoco_bodies import BODIES, Array, Body, Fields, Moment
-from envs.mujoco_env import MujocoEnv
+from tradeoff.envs.mujoco_bodies import BODIES, Array, Body, Fields, Moment
+from tradeoff.envs.mujoco_env import MujocoEnv
 
 LIMIT = 25.0  # steps per episode that may be too fast
 

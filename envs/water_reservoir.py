@@ -10,9 +10,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from envs.batched import BatchedEnv, Outcome, State
-from envs.protocol import EnvSpec
-from envs.seeding import normal
+from tradeoff.envs.batched import BatchedEnv, Outcome, State
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.envs.seeding import normal
 
 FLOOD, DEMAND, POWER, DOWNSTREAM = 50.0, 50.0, 4.36, 30.0  # thresholds: level, release, hydroelectric, release
 MOST_HELD = 100.0  # what lies above must be released

@@ -3,8 +3,8 @@
 Every objective is maximised. Points are arrays [n, m], preferences [w, m]; see `evaluation.checks` for the errors.
 """
 
-from evaluation.checks import InvalidPoints, InvalidWeights, check_weights
-from evaluation.closed_forms import (
+from tradeoff.evaluation.checks import InvalidPoints, InvalidWeights, check_weights
+from tradeoff.evaluation.closed_forms import (
     BanditOptimum,
     LinearSystem,
     LqrOptimum,
@@ -14,12 +14,24 @@ from evaluation.closed_forms import (
     lqr_cost,
     lqr_gain,
 )
-from evaluation.concave import ConcaveOptimum, NotConcave, concave_optimum
-from evaluation.constrained import ConstrainedOptimum, InfeasibleLimits, Limit, constrained_front, constrained_optimum
-from evaluation.derivatives import exact_gradient, exact_hessian_vector, exact_jacobian, torch_occupancy, torch_returns
-from evaluation.enumeration import EveryTrajectory, enumerate_trajectories, trajectory_probability
-from evaluation.estimate import Estimate
-from evaluation.exact import (
+from tradeoff.evaluation.concave import ConcaveOptimum, NotConcave, concave_optimum
+from tradeoff.evaluation.constrained import (
+    ConstrainedOptimum,
+    InfeasibleLimits,
+    Limit,
+    constrained_front,
+    constrained_optimum,
+)
+from tradeoff.evaluation.derivatives import (
+    exact_gradient,
+    exact_hessian_vector,
+    exact_jacobian,
+    torch_occupancy,
+    torch_returns,
+)
+from tradeoff.evaluation.enumeration import EveryTrajectory, enumerate_trajectories, trajectory_probability
+from tradeoff.evaluation.estimate import Estimate
+from tradeoff.evaluation.exact import (
     BestPolicy,
     InvalidPolicy,
     best_policy,
@@ -27,10 +39,10 @@ from evaluation.exact import (
     policy_from_occupancy,
     policy_returns,
 )
-from evaluation.finite import FiniteProblem, InvalidProblem, NoConvergence, finite_problem
-from evaluation.flows import NoStationaryOptimum
-from evaluation.hypervolume import hypervolume, hypervolume_contributions
-from evaluation.indicators import (
+from tradeoff.evaluation.finite import FiniteProblem, InvalidProblem, NoConvergence, finite_problem
+from tradeoff.evaluation.flows import NoStationaryOptimum
+from tradeoff.evaluation.hypervolume import hypervolume, hypervolume_contributions
+from tradeoff.evaluation.indicators import (
     additive_epsilon,
     cardinality,
     conditioned_utility,
@@ -40,13 +52,19 @@ from evaluation.indicators import (
     maximum_utility_loss,
     sparsity,
 )
-from evaluation.linear_support import convex_coverage_set
-from evaluation.page import front_page
-from evaluation.pareto import convex_coverage, crowding_distance, nondominated
-from evaluation.pareto_vi import pareto_front
-from evaluation.plots import plot_front, plot_indicator
-from evaluation.statistics import Comparison, bootstrap_interval, front_interval, interquartile_mean, paired_comparison
-from evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
+from tradeoff.evaluation.linear_support import convex_coverage_set
+from tradeoff.evaluation.page import front_page
+from tradeoff.evaluation.pareto import convex_coverage, crowding_distance, nondominated
+from tradeoff.evaluation.pareto_vi import pareto_front
+from tradeoff.evaluation.plots import plot_front, plot_indicator
+from tradeoff.evaluation.statistics import (
+    Comparison,
+    bootstrap_interval,
+    front_interval,
+    interquartile_mean,
+    paired_comparison,
+)
+from tradeoff.evaluation.weights import simplex_energy, simplex_lattice, simplex_uniform
 
 __all__ = [
     "BanditOptimum",

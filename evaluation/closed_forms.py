@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, as_vector
-from evaluation.constrained import InfeasibleLimits
-from evaluation.finite import InvalidProblem, NoConvergence
+from tradeoff.evaluation.checks import Array, as_vector
+from tradeoff.evaluation.constrained import InfeasibleLimits
+from tradeoff.evaluation.finite import InvalidProblem, NoConvergence
 
 
 class BanditOptimum(NamedTuple):

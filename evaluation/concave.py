@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array
-from evaluation.exact import channel_sums, occupancy
-from evaluation.finite import FiniteProblem, NoConvergence
-from evaluation.flows import Flows, flows, least_cost
+from tradeoff.evaluation.checks import Array
+from tradeoff.evaluation.exact import channel_sums, occupancy
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
+from tradeoff.evaluation.flows import Flows, flows, least_cost
 
 Utility = Callable[[Any, Any], Any]
 

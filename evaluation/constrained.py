@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, Mask, as_vector
-from evaluation.exact import channel_sums, policy_from_occupancy
-from evaluation.finite import FiniteProblem, NoConvergence
-from evaluation.flows import Flows, flows, least_cost
-from evaluation.mixtures import best_mixture
+from tradeoff.evaluation.checks import Array, Mask, as_vector
+from tradeoff.evaluation.exact import channel_sums, policy_from_occupancy
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
+from tradeoff.evaluation.flows import Flows, flows, least_cost
+from tradeoff.evaluation.mixtures import best_mixture
 
 
 class Limit(NamedTuple):

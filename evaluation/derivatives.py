@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, as_vector
-from evaluation.exact import check_policy, recurrent_classes, refuse_endless, state_chain
-from evaluation.finite import FiniteProblem, NoConvergence, reachable_problem, reachable_states
+from tradeoff.evaluation.checks import Array, as_vector
+from tradeoff.evaluation.exact import check_policy, recurrent_classes, refuse_endless, state_chain
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, reachable_problem, reachable_states
 
 if TYPE_CHECKING:
     from scipy import sparse

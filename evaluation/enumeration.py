@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evaluation.checks import Array, Mask
-from evaluation.exact import check_policy
-from evaluation.finite import FiniteProblem, NoConvergence
+from tradeoff.evaluation.checks import Array, Mask
+from tradeoff.evaluation.exact import check_policy
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
 
 LARGEST_COUNT = 2_000_000  # steps of all trajectories together
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evaluation.checks import Array, Mask, as_vector
-from evaluation.finite import FiniteProblem, NoConvergence, spread
+from tradeoff.evaluation.checks import Array, Mask, as_vector
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, spread
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, Mask
+from tradeoff.evaluation.checks import Array, Mask
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluation.checks import Array, Mask
-from evaluation.exact import occupancy, policy_from_occupancy
-from evaluation.finite import FiniteProblem, NoConvergence, reachable_states
+from tradeoff.evaluation.checks import Array, Mask
+from tradeoff.evaluation.exact import occupancy, policy_from_occupancy
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, reachable_states
 
 if TYPE_CHECKING:
     from scipy import sparse

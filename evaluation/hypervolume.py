@@ -18,9 +18,9 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, as_points, as_vector
-from evaluation.estimate import Estimate
-from evaluation.pareto import nondominated
+from tradeoff.evaluation.checks import Array, as_points, as_vector
+from tradeoff.evaluation.estimate import Estimate
+from tradeoff.evaluation.pareto import nondominated
 
 EXACT_POINTS = {5: 20000, 6: 3000, 7: 1000, 8: 500, 9: 250, 10: 100, 11: 80, 12: 50}
 LIBRARY_POINTS = {6: 150, 7: 60, 8: 35, 9: 25, 10: 20}  # up to here moocore alone is faster than the recursion

@@ -6,8 +6,8 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, InvalidPoints, as_front, as_points, check_weights
-from evaluation.pareto import nondominated
+from tradeoff.evaluation.checks import Array, InvalidPoints, as_front, as_points, check_weights
+from tradeoff.evaluation.pareto import nondominated
 
 
 def expected_utility(front: ArrayLike, weights: ArrayLike) -> float:

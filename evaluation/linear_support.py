@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array
-from evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
-from evaluation.pareto import convex_coverage
+from tradeoff.evaluation.checks import Array
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
+from tradeoff.evaluation.pareto import convex_coverage
 
 LARGEST_BATCH = 4_000_000  # numbers in one array of action values
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.checks import Array
-from evaluation.exact import BestPolicy, best_policy, occupancy
-from evaluation.finite import FiniteProblem, NoConvergence
-from evaluation.flows import PRECISE
+from tradeoff.evaluation.checks import Array
+from tradeoff.evaluation.exact import BestPolicy, best_policy, occupancy
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
+from tradeoff.evaluation.flows import PRECISE
 
 MOST_POLICIES = 2_000
 

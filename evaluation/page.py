@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import InvalidPoints, as_front, as_points, check_weights
-from evaluation.plots import write_whole
+from tradeoff.evaluation.checks import InvalidPoints, as_front, as_points, check_weights
+from tradeoff.evaluation.plots import write_whole
 
 
 def front_page(

@@ -9,7 +9,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, Mask, as_points
+from tradeoff.evaluation.checks import Array, Mask, as_points
 
 
 def nondominated(points: ArrayLike, *, keep_duplicates: bool = False) -> Mask:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, Mask
-from evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
-from evaluation.pareto import nondominated
+from tradeoff.evaluation.checks import Array, Mask
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
+from tradeoff.evaluation.pareto import nondominated
 
 LARGEST_SUM = 20_000_000  # vectors that one sum of two sets may hold before pruning
 
@@ -30,7 +30,7 @@ def pareto_front(
     Policies may depend on the time and on what happened before: in a stochastic problem a policy may promise a
     different trade-off after each outcome, so the set can be larger than that of stationary policies.
 
-    transition, reward, start, terminal: as `evaluation.finite.finite_problem` takes them.
+    transition, reward, start, terminal: as `tradeoff.evaluation.finite.finite_problem` takes them.
     discount: factor per step, the first reward undiscounted. horizon: number of steps of an episode [steps];
     None: until the sets stop moving. tolerance: vectors closer than this in every objective count as one [return].
 

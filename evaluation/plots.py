@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, InvalidPoints, as_front, as_points
+from tradeoff.evaluation.checks import Array, InvalidPoints, as_front, as_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, InvalidPoints
+from tradeoff.evaluation.checks import Array, InvalidPoints
 
 TAIL = 0.2  # share of a run's evaluations, the last ones, that say where it ended up
 

@@ -8,8 +8,8 @@ from typing import NamedTuple, SupportsFloat
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.checks import Array, InvalidPoints
-from evaluation.estimate import Estimate
+from tradeoff.evaluation.checks import Array, InvalidPoints
+from tradeoff.evaluation.estimate import Estimate
 
 EXACT_FLIPS = 14  # pairs up to which all 2 ** n sign flips are tried
 

@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 
-from evaluation.checks import Array
+from tradeoff.evaluation.checks import Array
 
 
 def simplex_lattice(objectives: int, partitions: int) -> Array:

@@ -4,8 +4,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs import register_gymnasium
-from morl import recommended
+from tradeoff.envs import register_gymnasium
+from tradeoff.morl import recommended
 
 
 class Commute(gym.Env):

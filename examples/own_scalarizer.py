@@ -3,9 +3,9 @@
 import torch
 from torch import Generator
 
-from engine import ActorCritic, Learner, LearnerConfig, Rollout, fresh_population, make_features, make_head
-from engine.scalarizers import Linear
-from envs import make
+from tradeoff.engine import ActorCritic, Learner, LearnerConfig, Rollout, fresh_population, make_features, make_head
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.envs import make
 
 
 class WorstOff(Linear):

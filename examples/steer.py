@@ -7,7 +7,7 @@ import sys
 
 import mo_gymnasium
 
-from morl import Front
+from tradeoff.morl import Front
 
 front = Front.load(sys.argv[1] if len(sys.argv) > 1 else "runs/dst")
 env = mo_gymnasium.make(front.env)

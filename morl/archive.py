@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.learner import Population
-from evaluation import crowding_distance, nondominated
+from tradeoff.engine.learner import Population
+from tradeoff.evaluation import crowding_distance, nondominated
 
 Points = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.episodes import Channels
-from engine.rollout import EpisodeReturns
-from engine.trajectories import Trajectories
+from tradeoff.engine.episodes import Channels
+from tradeoff.engine.rollout import EpisodeReturns
+from tradeoff.engine.trajectories import Trajectories
 
 
 def regularised(reference: Callable[[Tensor, Tensor], Tensor] | None = None) -> Channels:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from envs.accrued import AccruedReward
-from envs.errors import TradeoffError
-from envs.protocol import VectorEnv
-from morl.utilities import Utility
+from tradeoff.envs.accrued import AccruedReward
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import VectorEnv
+from tradeoff.morl.utilities import Utility
 
 
 class WrongCriterion(TradeoffError, TypeError):
@@ -41,12 +41,12 @@ def expect_ser(given: object) -> Utility:
     if isinstance(given, ESR):
         raise WrongCriterion(
             f"ESR({given.utility.name}) asks for E[u(G)], and no weights on the channels climb that: what counts is "
-            "the return of each episode, not their mean. Wrap the environment by morl.accrued(env, ESR(u)) and climb "
-            "its first channel; or write SER(u) if the utility of the mean is meant"
+            "the return of each episode, not their mean. Wrap the environment by tradeoff.morl.accrued(env, ESR(u)) "
+            "and climb its first channel; or write SER(u) if the utility of the mean is meant"
         )
     raise WrongCriterion(
         f"got {type(given).__name__}; say which is meant: SER(u) for the utility of the expected return, or "
-        "morl.accrued(env, ESR(u)) for the expected utility of the return"
+        "tradeoff.morl.accrued(env, ESR(u)) for the expected utility of the return"
     )
 
 

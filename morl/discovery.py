@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.actor_critic import ActorCritic
-from engine.checkpoint import load_newest
-from engine.features import make_features
-from engine.heads import make_head
-from engine.learner import Learner, fresh_population
-from engine.population import Population
-from engine.rollout import Rollout
-from engine.run import Log, Run, complete
-from engine.scalarizers import Linear, Scalarizer
-from envs.errors import TradeoffError
-from evaluation import expected_utility, hypervolume
-from morl.archive import Archive
-from morl.barrier import Barrier
-from morl.front import Front
-from morl.methods import FrontConfig, Plan
-from morl.report import final_front, utility_weights
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import make_head
+from tradeoff.engine.learner import Learner, fresh_population
+from tradeoff.engine.population import Population
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.run import Log, Run, complete
+from tradeoff.engine.scalarizers import Linear, Scalarizer
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.evaluation import expected_utility, hypervolume
+from tradeoff.morl.archive import Archive
+from tradeoff.morl.barrier import Barrier
+from tradeoff.morl.front import Front
+from tradeoff.morl.methods import FrontConfig, Plan
+from tradeoff.morl.report import final_front, utility_weights
 
 
 class ScalarReward(TradeoffError, ValueError):

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.scalarizers import Scalarizer, padded
-from engine.updates import State, Update
-from evaluation import hypervolume, nondominated
+from tradeoff.engine.scalarizers import Scalarizer, padded
+from tradeoff.engine.updates import State, Update
+from tradeoff.evaluation import hypervolume, nondominated
 
 Array = NDArray[np.float64]
 

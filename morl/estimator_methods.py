@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine import compositions
-from morl.utility_aims import Box, UtilityName
-from morl.utility_methods import Maker, Names, Step, UtilityConfig
+from tradeoff.engine import compositions
+from tradeoff.morl.utility_aims import Box, UtilityName
+from tradeoff.morl.utility_methods import Maker, Names, Step, UtilityConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morl.gradient_rules import mgda
+from tradeoff.morl.gradient_rules import mgda
 
 BALANCED = 1e-4  # non-uniformity below which returns count as being on the ray
 LEAST = 1e-6  # share of a gain that counts as none at all

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from engine import checkpoint
-from engine.actor_critic import ActorCritic
-from engine.files import write_atomically
-from engine.policy import Policy, model_from_state, model_state
-from engine.population import Population
-from envs.errors import TradeoffError
-from evaluation import InvalidWeights, check_weights
+from tradeoff.engine import checkpoint
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.files import write_atomically
+from tradeoff.engine.policy import Policy, model_from_state, model_state
+from tradeoff.engine.population import Population
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.evaluation import InvalidWeights, check_weights
 
 
 class NothingFits(TradeoffError, ValueError):

@@ -12,25 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.compositions import Composition, constant
-from engine.episodes import Baseline, Episodes
-from engine.episodic import episodic_learner
-from engine.estimators import RETURNS, Oracle, Plain
-from engine.features import make_features
-from engine.heads import make_head
-from engine.learner import Learner, LearnerConfig, fresh_population
-from engine.loop import Loop
-from engine.recursion import GRADIENT, Recursion, Recursive
-from engine.rollout import Rollout
-from engine.scalarizers import Linear, padded
-from engine.scores import channel_gradients
-from engine.training import Training, TrainingConfig
-from engine.trajectories import Batch
-from engine.updates import Adam
-from envs.protocol import EnvSpec
-from morl.gradient_rules import gram, mgda, with_unit_gradients
-from morl.rules import EPO, RULES, GradientRule, Memory
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.compositions import Composition, constant
+from tradeoff.engine.episodes import Baseline, Episodes
+from tradeoff.engine.episodic import episodic_learner
+from tradeoff.engine.estimators import RETURNS, Oracle, Plain
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import make_head
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.recursion import GRADIENT, Recursion, Recursive
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.scalarizers import Linear, padded
+from tradeoff.engine.scores import channel_gradients
+from tradeoff.engine.training import Training, TrainingConfig
+from tradeoff.engine.trajectories import Batch
+from tradeoff.engine.updates import Adam
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.morl.gradient_rules import gram, mgda, with_unit_gradients
+from tradeoff.morl.rules import EPO, RULES, GradientRule, Memory
 
 
 class Chooser:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from morl.simplex import least_on_simplex
+from tradeoff.morl.simplex import least_on_simplex
 
 Rule = Callable[[Tensor], Tensor]
 """Gram matrices [P, m, m] -> weights [P, m]."""

@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-from engine.learner import LearnerConfig
-from engine.population import Population
-from engine.run import RunConfig
-from engine.scalarizers import Linear, Scalarizer, padded
-from envs.protocol import EnvSpec
-from evaluation import simplex_energy, simplex_lattice
-from morl.archive import Archive
-from morl.barrier import Barrier
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.population import Population
+from tradeoff.engine.run import RunConfig
+from tradeoff.engine.scalarizers import Linear, Scalarizer, padded
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.evaluation import simplex_energy, simplex_lattice
+from tradeoff.morl.archive import Archive
+from tradeoff.morl.barrier import Barrier
 
 if TYPE_CHECKING:
-    from morl.discovery import Discovery
+    from tradeoff.morl.discovery import Discovery
 
 
 class Plan(NamedTuple):
@@ -48,7 +48,7 @@ class FrontConfig(RunConfig):
 
     def start(self) -> Discovery:
         """See RunConfig.start."""
-        from morl.discovery import Discovery
+        from tradeoff.morl.discovery import Discovery
 
         return Discovery(self)
 

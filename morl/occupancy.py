@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morl.utilities import Parameter, Utility, Valued, parameter
+from tradeoff.morl.utilities import Parameter, Utility, Valued, parameter
 
 
 def entropy(*, mass: float, actions: int = 1, smoothing: float = 0.0) -> Utility:

@@ -1,7 +1,7 @@
 """Utilities that compare objectives with one another: worst first, by rank, or against a point one hopes for.
 
 They read y_i = w_i (J_i - z_i), objectives brought to one unit by weights w and measured from a reference point z.
-Parameters and shapes as in `morl.utilities`. All are concave where weights and ranks are as required.
+Parameters and shapes as in `tradeoff.morl.utilities`. All are concave where weights and ranks are as required.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from morl.utilities import Parameter, Utility, Valued, parameter
+from tradeoff.morl.utilities import Parameter, Utility, Valued, parameter
 
 
 def achievement(weights: Parameter, reference: Parameter, augmentation: Parameter = 1e-3) -> Utility:

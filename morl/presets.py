@@ -7,9 +7,9 @@ from typing import Any
 
 from gymnasium import spaces
 
-from engine.learner import LearnerConfig
-from envs import UnknownName, make
-from morl.methods import METHODS, FrontConfig
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.envs import UnknownName, make
+from tradeoff.morl.methods import METHODS, FrontConfig
 
 SMALL = LearnerConfig(
     rollout_steps=32, environments=16, epochs=4, minibatches=4, learning_rate=2e-3, gamma=0.99, entropy=0.05

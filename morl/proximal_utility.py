@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import make_features
-from engine.heads import make_head
-from engine.learner import Learner, LearnerConfig, fresh_population
-from engine.loop import Loop
-from engine.rollout import Rollout
-from engine.scalarizers import Scalarizer
-from engine.training import Training
-from morl.utility_aims import UtilityAim
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import make_head
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.training import Training
+from tradeoff.morl.utility_aims import UtilityAim
 
 
 class Blended:

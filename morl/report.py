@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import (
+from tradeoff.evaluation import (
     additive_epsilon,
     expected_utility,
     front_interval,
@@ -18,11 +18,11 @@ from evaluation import (
     simplex_energy,
     sparsity,
 )
-from morl.front import Front
-from morl.truth import known_front
+from tradeoff.morl.front import Front
+from tradeoff.morl.truth import known_front
 
 if TYPE_CHECKING:
-    from morl.discovery import Discovery
+    from tradeoff.morl.discovery import Discovery
 
 Points = NDArray[np.float64]
 CONFIDENCE = 0.95

@@ -8,9 +8,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Generator, Tensor
 
-from morl.dynamic_weights import floored, influence_step
-from morl.exact_pareto import exact_pareto
-from morl.gradient_rules import cagrad, mgda, nash, pcgrad, random_order, with_unit_gradients, without_silent
+from tradeoff.morl.dynamic_weights import floored, influence_step
+from tradeoff.morl.exact_pareto import exact_pareto
+from tradeoff.morl.gradient_rules import cagrad, mgda, nash, pcgrad, random_order, with_unit_gradients, without_silent
 
 Memory = dict[str, Tensor]
 

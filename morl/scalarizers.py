@@ -1,4 +1,4 @@
-"""Scalarizers: weights on the channels from estimated returns. See `engine.scalarizers` for the protocol."""
+"""Scalarizers: weights on the channels from estimated returns. See `tradeoff.engine.scalarizers` for the protocol."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.scalarizers import padded
-from morl.criteria import SER, expect_ser
-from morl.utilities import Parameter, parameter
+from tradeoff.engine.scalarizers import padded
+from tradeoff.morl.criteria import SER, expect_ser
+from tradeoff.morl.utilities import Parameter, parameter
 
 
 class UtilityWarning(UserWarning):

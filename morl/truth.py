@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import pareto_front
+from tradeoff.evaluation import pareto_front
 
 EXACT = (
     "deep-sea-treasure-v0", "deep-sea-treasure-concave-v0", "deep-sea-treasure-mirrored-v0",
@@ -30,7 +30,7 @@ def known_front(env: str, discount: float, horizon: int | None = None) -> KnownF
     if horizon is not None:
         return None
     if env in EXACT:
-        from envs import finite_model
+        from tradeoff.envs import finite_model
 
         model = finite_model(env)
         points = pareto_front(
@@ -43,7 +43,7 @@ def known_front(env: str, discount: float, horizon: int | None = None) -> KnownF
         )
         return KnownFront(points, "exact")
     if env in PUBLISHED:
-        from envs.minecart import published_front
+        from tradeoff.envs.minecart import published_front
 
         return KnownFront(published_front(env, discount), "published")
     return None

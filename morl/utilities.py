@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from envs.errors import NumericalTrouble
+from tradeoff.envs.errors import NumericalTrouble
 
 Parameter = float | Tensor | list[float] | tuple[float, ...] | list[list[float]]
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from engine.training import TrainingConfig
-from envs.protocol import EnvSpec
-from morl.criteria import SER
-from morl.orderings import generalised_gini, max_min, soft_min
-from morl.scalarizers import SERScalarizer
-from morl.utilities import Utility, harmonic, linear, proportional_fair, square_root
+from tradeoff.engine.training import TrainingConfig
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.morl.criteria import SER
+from tradeoff.morl.orderings import generalised_gini, max_min, soft_min
+from tradeoff.morl.scalarizers import SERScalarizer
+from tradeoff.morl.utilities import Utility, harmonic, linear, proportional_fair, square_root
 
 UtilityName = Literal[
     "linear", "square-root", "harmonic", "proportional-fair", "max-min", "soft-min", "generalised-gini"

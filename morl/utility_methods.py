@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from engine import compositions
-from engine.compositions import Composition
-from engine.episodes import Baseline
-from engine.episodic import episodic_learner
-from engine.loop import Loop
-from engine.natural import natural
-from engine.training import Training
-from engine.updates import SGD, Adam
-from morl.utility_aims import Box, UtilityAim
+from tradeoff.engine import compositions
+from tradeoff.engine.compositions import Composition
+from tradeoff.engine.episodes import Baseline
+from tradeoff.engine.episodic import episodic_learner
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.natural import natural
+from tradeoff.engine.training import Training
+from tradeoff.engine.updates import SGD, Adam
+from tradeoff.morl.utility_aims import Box, UtilityAim
 
 Maker = Callable[..., Composition]
 Names = tuple[str, ...]
@@ -25,7 +25,7 @@ Step = Literal["adam", "own", "natural"]
 class UtilityConfig(UtilityAim):
     """What every method for one utility on whole episodes needs to know; each names its composition and settings."""
 
-    make: ClassVar[Maker]  # from engine.compositions
+    make: ClassVar[Maker]  # from tradeoff.engine.compositions
     settings: ClassVar[Names]  # fields that `make` takes, beside those that all of them take
 
     learning_rate: float = 1e-2  # of the policy

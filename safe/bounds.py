@@ -11,7 +11,7 @@ from math import inf, log, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.errors import TradeoffError
+from tradeoff.envs.errors import TradeoffError
 
 Array = NDArray[np.float64]
 

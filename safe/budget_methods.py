@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, ClassVar
 
-from engine.learner import Learner
-from engine.training import Training
-from envs.budget import Budget, Mode
-from envs.protocol import EnvSpec, VectorEnv
-from safe.constraints import BadLimit
-from safe.methods import ConstrainedConfig
-from safe.solvers import Parts, Steps, constrained_learner, stepped
+from tradeoff.engine.learner import Learner
+from tradeoff.engine.training import Training
+from tradeoff.envs.budget import Budget, Mode
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
+from tradeoff.safe.constraints import BadLimit
+from tradeoff.safe.methods import ConstrainedConfig
+from tradeoff.safe.solvers import Parts, Steps, constrained_learner, stepped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,17 +17,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import make_features
-from engine.heads import make_head
-from engine.learner import Learner, LearnerConfig, fresh_population
-from engine.rollout import EpisodeReturns, Rollout
-from engine.scalarizers import weighing
-from engine.trajectories import Batch, Trajectories, fold
-from envs.protocol import VectorEnv
-from safe.constraints import BadLimit, Constraint, Constraints, bind
-from safe.duals import Gain, Lagrangian, augmented
-from safe.measuring import MeasuredReturns
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import make_head
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.rollout import EpisodeReturns, Rollout
+from tradeoff.engine.scalarizers import weighing
+from tradeoff.engine.trajectories import Batch, Trajectories, fold
+from tradeoff.envs.protocol import VectorEnv
+from tradeoff.safe.constraints import BadLimit, Constraint, Constraints, bind
+from tradeoff.safe.duals import Gain, Lagrangian, augmented
+from tradeoff.safe.measuring import MeasuredReturns
 
 ENOUGH = 1.0  # episodes whose weights a node gathers before its price moves
 

@@ -10,19 +10,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from engine.evaluate import Scores, evaluate
-from engine.learner import LearnerConfig
-from engine.loop import Loop
-from engine.policy import Policy
-from engine.population import Population
-from engine.run import RunConfig
-from engine.trained import Trained
-from engine.training import Training
-from envs.protocol import EnvSpec
-from safe.conditioned import ConditionedLagrangian, PriceTable, conditioned_learner, hats, spread_evenly
-from safe.constraints import BadLimit, Constraint, bind
-from safe.exact import exact_optimum
-from safe.methods import ConstrainedConfig, at_scale, read_limit
+from tradeoff.engine.evaluate import Scores, evaluate
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.policy import Policy
+from tradeoff.engine.population import Population
+from tradeoff.engine.run import RunConfig
+from tradeoff.engine.trained import Trained
+from tradeoff.engine.training import Training
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.conditioned import ConditionedLagrangian, PriceTable, conditioned_learner, hats, spread_evenly
+from tradeoff.safe.constraints import BadLimit, Constraint, bind
+from tradeoff.safe.exact import exact_optimum
+from tradeoff.safe.methods import ConstrainedConfig, at_scale, read_limit
 
 SAMPLES = 2048  # per policy and iteration, at least: every part of the range should be seen in each
 

@@ -14,8 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from envs.errors import TradeoffError, UnknownName
-from envs.protocol import EnvSpec
+from tradeoff.envs.errors import TradeoffError, UnknownName
+from tradeoff.envs.protocol import EnvSpec
 
 Scale = Literal["episodic", "discounted", "average", "per-step"]
 Sense = Literal["<=", ">="]

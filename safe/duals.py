@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from engine.scalarizers import Scalarizer
-from envs.errors import NumericalTrouble
-from safe.constraints import BadLimit, Constraints
-from safe.measuring import SafetyWarning
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.envs.errors import NumericalTrouble
+from tradeoff.safe.constraints import BadLimit, Constraints
+from tradeoff.safe.measuring import SafetyWarning
 
 State = dict[str, Tensor]
 Gain = float | tuple[float, ...]

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs import finite_model
-from envs.errors import UnknownName
-from envs.finite import FiniteModel
-from envs.protocol import EnvSpec
-from envs.registry import normal_form
-from evaluation import (
+from tradeoff.envs import finite_model
+from tradeoff.envs.errors import UnknownName
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.envs.registry import normal_form
+from tradeoff.evaluation import (
     ConstrainedOptimum,
     FiniteProblem,
     InfeasibleLimits,
@@ -20,10 +20,10 @@ from evaluation import (
     constrained_optimum,
     finite_problem,
 )
-from evaluation.constrained import Limit
-from evaluation.finite import NoConvergence
-from evaluation.flows import NoStationaryOptimum
-from safe.constraints import BadLimit, Constraint, Scale
+from tradeoff.evaluation.constrained import Limit
+from tradeoff.evaluation.finite import NoConvergence
+from tradeoff.evaluation.flows import NoStationaryOptimum
+from tradeoff.safe.constraints import BadLimit, Constraint, Scale
 
 ROUNDS, CLOSE = 50, 1e-12  # of Dinkelbach's iteration: at most so many, and until no average moves by more
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ACTOR, CRITIC, ActorCritic, differentiate
-from engine.estimators import Oracle, Plain
-from engine.learner import Learner
-from engine.surrogates import Surrogate
-from engine.trajectories import Batch, Trajectories
-from safe.measuring import MeasuredReturns
+from tradeoff.engine.actor_critic import ACTOR, CRITIC, ActorCritic, differentiate
+from tradeoff.engine.estimators import Oracle, Plain
+from tradeoff.engine.learner import Learner
+from tradeoff.engine.surrogates import Surrogate
+from tradeoff.engine.trajectories import Batch, Trajectories
+from tradeoff.safe.measuring import MeasuredReturns
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]  # (out, extra, log_ratio [P, n]) -> [P, n] to be maximised
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from envs.protocol import EnvSpec
-from safe.constraints import BadLimit, Constraint, Scale
-from safe.duals import Gain, State, check_gains, per_limit, row
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.constraints import BadLimit, Constraint, Scale
+from tradeoff.safe.duals import Gain, State, check_gains, per_limit, row
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of Adam
 

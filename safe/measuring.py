@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.rollout import EpisodeReturns
-from engine.trajectories import Trajectories
-from safe.constraints import Constraints
+from tradeoff.engine.rollout import EpisodeReturns
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.safe.constraints import Constraints
 
 PATIENCE = 20  # rollouts after which silence of a channel, or of the end of episodes, is worth a word
 

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.evaluate import Scores
-from engine.learner import LearnerConfig
-from engine.loop import Loop
-from engine.training import Training, TrainingConfig
-from envs.protocol import EnvSpec, VectorEnv
-from envs.repeated import Repeated
-from safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
-from safe.duals import prices
-from safe.exact import beside, exact_optimum
-from safe.measuring import Watch
-from safe.report import broken_when_deterministic, broken_when_stochastic
-from safe.solvers import (
+from tradeoff.engine.evaluate import Scores
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.training import Training, TrainingConfig
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
+from tradeoff.envs.repeated import Repeated
+from tradeoff.safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
+from tradeoff.safe.duals import prices
+from tradeoff.safe.exact import beside, exact_optimum
+from tradeoff.safe.measuring import Watch
+from tradeoff.safe.report import broken_when_deterministic, broken_when_stochastic
+from tradeoff.safe.solvers import (
     CPO,
     CRPO,
     IPO,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.heads import Categorical, Head
+from tradeoff.engine.heads import Categorical, Head
 
 
 def gaussian_distance(mean: Tensor, std: Tensor, other_mean: Tensor, other_std: Tensor) -> Tensor:

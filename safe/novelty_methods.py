@@ -10,25 +10,25 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.estimators import Oracle, Plain
-from engine.evaluate import Scores, evaluate
-from engine.features import make_features
-from engine.heads import make_head
-from engine.learner import Learner, LearnerConfig, fresh_population
-from engine.normalisers import Moments
-from engine.population import Population
-from engine.scalarizers import Linear, padded
-from engine.surrogates import Surrogate
-from engine.trained import Trained
-from engine.training import Training, TrainingConfig
-from engine.trajectories import Batch
-from envs.errors import TradeoffError
-from envs.protocol import EnvSpec, VectorEnv
-from safe.constraints import Constraint, bind
-from safe.methods import kept
-from safe.novelty import ctnb_direction
-from safe.novelty_watch import CHANNEL, Acting, FollowedRollout, NoveltyWatch, acting
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.estimators import Oracle, Plain
+from tradeoff.engine.evaluate import Scores, evaluate
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import make_head
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.normalisers import Moments
+from tradeoff.engine.population import Population
+from tradeoff.engine.scalarizers import Linear, padded
+from tradeoff.engine.surrogates import Surrogate
+from tradeoff.engine.trained import Trained
+from tradeoff.engine.training import Training, TrainingConfig
+from tradeoff.engine.trajectories import Batch
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
+from tradeoff.safe.constraints import Constraint, bind
+from tradeoff.safe.methods import kept
+from tradeoff.safe.novelty import ctnb_direction
+from tradeoff.safe.novelty_watch import CHANNEL, Acting, FollowedRollout, NoveltyWatch, acting
 
 
 class Bisector(Plain):
@@ -58,7 +58,7 @@ class NoveltyConfig(TrainingConfig):
 
     policies: int = 2  # trained one after another in equal shares of the steps, each unlike those before it
     references: tuple[str, ...] = ()  # folders of finished runs whose policies the first one must differ from, too
-    distance: float = 0.5  # least distance from the nearest earlier policy, mean per step (see safe.novelty)
+    distance: float = 0.5  # least distance from the nearest earlier policy, mean per step (see tradeoff.safe.novelty)
     discount: float | None = 1.0  # of the returns that are reported
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.normalisers import Moments, Standard, standard
-from engine.population import Population
-from engine.rollout import Rollout
-from engine.trajectories import Trajectories
-from envs.errors import TradeoffError
-from envs.protocol import Step, VectorEnv
-from safe.novelty import action_distance, novelty
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.normalisers import Moments, Standard, standard
+from tradeoff.engine.population import Population
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import Step, VectorEnv
+from tradeoff.safe.novelty import action_distance, novelty
 
 CHANNEL = "novelty"
 

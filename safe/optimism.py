@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.scalarizers import Scalarizer
-from engine.updates import State, Update
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.updates import State, Update
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import fields, is_dataclass, replace
 from math import inf
 from typing import Any
 
-from engine.learner import LearnerConfig
-from envs.protocol import EnvSpec
-from safe.constraints import Scale
-from safe.foresight import summed_steps
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.constraints import Scale
+from tradeoff.safe.foresight import summed_steps
 
 REFERENCE = 20  # steps that a measured value sums over where the solvers' own gains are right
 GAINS = ("rate", "penalty", "kp", "ki", "kd")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.scalarizers import Scalarizer
-from safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent
-from safe.optimism import OptimisticWeights
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent
+from tradeoff.safe.optimism import OptimisticWeights
 
 
 @dataclass(frozen=True, kw_only=True)

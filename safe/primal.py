@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.scalarizers import Scalarizer
-from safe.constraints import Constraints
+from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.safe.constraints import Constraints
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from safe.bounds import (
+from tradeoff.safe.bounds import (
     BadCosts,
     check_level,
     clopper_pearson,
@@ -19,7 +19,7 @@ from safe.bounds import (
     mean_bound,
     quantile_bound,
 )
-from safe.constraints import Constraint
+from tradeoff.safe.constraints import Constraint
 
 Array = NDArray[np.float64]
 Quantity = Literal["share", "quantile", "mean", "cvar"]

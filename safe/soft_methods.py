@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
-from engine.loop import Loop
-from engine.soft_config import SoftConfig
-from engine.training import Training
-from safe.methods import ConstrainedConfig
-from safe.soft_solvers import CAL, SACPID, SACAugmented, SACLagrangian, SACReLOAD, soft_learner
-from safe.variational import CVPO
-from safe.worst_case import WCSAC
+from tradeoff.engine.loop import Loop
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.training import Training
+from tradeoff.safe.methods import ConstrainedConfig
+from tradeoff.safe.soft_solvers import CAL, SACPID, SACAugmented, SACLagrangian, SACReLOAD, soft_learner
+from tradeoff.safe.variational import CVPO
+from tradeoff.safe.worst_case import WCSAC
 
 HIGH_RATIO = SoftConfig(rollout_steps=4, environments=1, updates=10.0, members=4)
 MANY_ACTIONS = SoftConfig(batch=64)  # each state is judged by as many actions as its solver samples

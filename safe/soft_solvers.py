@@ -9,21 +9,21 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import make_features
-from engine.population import Population
-from engine.rollout import Rollout
-from engine.scalarizers import Scalarizer, weighing
-from engine.soft import SoftLearner, soft_population
-from engine.soft_config import SoftConfig
-from engine.soft_critics import Critics
-from engine.soft_head import SoftHead, make_soft_head
-from envs.protocol import EnvSpec, VectorEnv
-from safe.constraints import Constraint, Constraints, bind
-from safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
-from safe.foresight import LogAscent, foreseen
-from safe.measuring import PATIENCE, MeasuredReturns
-from safe.optimism import OptimisticWeights
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import make_features
+from tradeoff.engine.population import Population
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.scalarizers import Scalarizer, weighing
+from tradeoff.engine.soft import SoftLearner, soft_population
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.soft_critics import Critics
+from tradeoff.engine.soft_head import SoftHead, make_soft_head
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
+from tradeoff.safe.constraints import Constraint, Constraints, bind
+from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
+from tradeoff.safe.foresight import LogAscent, foreseen
+from tradeoff.safe.measuring import PATIENCE, MeasuredReturns
+from tradeoff.safe.optimism import OptimisticWeights
 
 STEPS = 512  # of an environment, per rollout that the watch over costs is patient for
 

@@ -11,24 +11,24 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import make_features
-from engine.heads import make_head
-from engine.learner import Learner, LearnerConfig, fresh_population
-from engine.population import Population
-from engine.rollout import Rollout
-from engine.scalarizers import Scalarizer, weighing
-from engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
-from engine.updates import Adam
-from envs.protocol import VectorEnv
-from safe.constraints import Constraint, bind
-from safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
-from safe.first_order import CUP, FOCOPS, ExactPenalty, PenalisedCritic
-from safe.measuring import MeasuredReturns
-from safe.optimism import OptimisticWeights
-from safe.pricing import Prices
-from safe.primal import LogBarrier, Switch
-from safe.trust_region import Ball, StepRule, TrustRegion, cpo_step, pcpo_step, trpo_step
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import make_head
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.population import Population
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.scalarizers import Scalarizer, weighing
+from tradeoff.engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
+from tradeoff.engine.updates import Adam
+from tradeoff.envs.protocol import VectorEnv
+from tradeoff.safe.constraints import Constraint, bind
+from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
+from tradeoff.safe.first_order import CUP, FOCOPS, ExactPenalty, PenalisedCritic
+from tradeoff.safe.measuring import MeasuredReturns
+from tradeoff.safe.optimism import OptimisticWeights
+from tradeoff.safe.pricing import Prices
+from tradeoff.safe.primal import LogBarrier, Switch
+from tradeoff.safe.trust_region import Ball, StepRule, TrustRegion, cpo_step, pcpo_step, trpo_step
 
 PolicyStep = Literal["ppo", "trust-region", "importance", "score"]
 SURROGATES: dict[str, Surrogate] = {"importance": importance_weighted, "score": score_function}

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.learner import Learner
-from engine.natural import conjugate_gradients
-from engine.trajectories import Batch
-from safe.measuring import MeasuredReturns
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.learner import Learner
+from tradeoff.engine.natural import conjugate_gradients
+from tradeoff.engine.trajectories import Batch
+from tradeoff.safe.measuring import MeasuredReturns
 
 SLACK = 1e-9  # rounding that a constraint or a multiplier is forgiven
 

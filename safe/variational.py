@@ -8,12 +8,12 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.soft import EPS, Sample, SoftLearner
-from engine.soft_critics import Critics
-from engine.soft_head import SoftCategorical, StateGaussian
-from engine.updates import Adam
-from safe.constraints import Constraints
-from safe.soft_solvers import SoftParts
+from tradeoff.engine.soft import EPS, Sample, SoftLearner
+from tradeoff.engine.soft_critics import Critics
+from tradeoff.engine.soft_head import SoftCategorical, StateGaussian
+from tradeoff.engine.updates import Adam
+from tradeoff.safe.constraints import Constraints
+from tradeoff.safe.soft_solvers import SoftParts
 
 NARROW = 1e-3  # least temperature of the reweighting
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from engine.soft import SoftLearner
-from engine.soft_critics import Critics, Pull, Seen
-from safe.duals import PID, Gain
-from safe.soft_solvers import SoftParts
+from tradeoff.engine.soft import SoftLearner
+from tradeoff.engine.soft_critics import Critics, Pull, Seen
+from tradeoff.safe.duals import PID, Gain
+from tradeoff.safe.soft_solvers import SoftParts
 
 LARGEST = 10.0  # a sample's variance counts at most so many times what is expected
 

@@ -22,26 +22,33 @@ MAY_IMPORT = {
 HEAVY = ("wandb", "pygame", "matplotlib", "cvxpy", "mujoco", "plotly", "tensorboard")
 
 
+def _package(module: str) -> str:
+    """The folder that a module lies in: `tradeoff.envs.registry` in envs, `tradeoff.run` in tradeoff."""
+    first, second = [*module.split("."), ""][:2]
+    return second if first == "tradeoff" and second in MAY_IMPORT else first
+
+
 def _arrows(source: str) -> set[str]:
-    """Top-level packages that a module imports, inside functions and type-checking blocks too."""
+    """Packages that a module imports, inside functions and type-checking blocks too."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {_package(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            found.add(str(node.module).split(".")[0])
+            found |= {_package(f"{node.module}.{alias.name}") for alias in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             first = node.args[0]
             text = first.values[0] if isinstance(first, ast.JoinedStr) else first
             if isinstance(text, ast.Constant):
-                found.add(str(text.value).split(".")[0])
+                found.add(_package(str(text.value)))
     return found
 
 
 def test_arrows_are_read_from_every_kind_of_import() -> None:
     source = "import a.b\nfrom c.d import e\ndef f():\n    import g\nimport_module('h.i')\nimport_module(f'j.{k}')"
-    assert _arrows(source) == {"a", "c", "g", "h", "j"}
+    ours = "import tradeoff.envs.registry\nfrom tradeoff import morl\nfrom tradeoff.safe.duals import Gain"
+    assert _arrows(source) == {"a", "c", "g", "h", "j"} and _arrows(ours) == {"envs", "morl", "safe"}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -77,16 +84,32 @@ def _fresh(code: str) -> str:
 def test_importing_every_package_loads_nothing_heavy() -> None:
     code = "import sys\n"
     for package in MAY_IMPORT:
-        code += f"import {package}\nprint('{package}', [m for m in {HEAVY} if m in sys.modules])\n"
+        module = package if package == "tradeoff" else f"tradeoff.{package}"
+        code += f"import {module}\nprint('{package}', [m for m in {HEAVY} if m in sys.modules])\n"
     assert _fresh(code).splitlines() == [f"{package} []" for package in MAY_IMPORT]
+
+
+def test_a_project_with_folders_of_the_same_names_imports_its_own(tmp_path: Path) -> None:
+    for name in ("envs", "engine", "safe", "morl"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"WHOSE = 'mine: {name}'\n")
+    (tmp_path / "evaluation.py").write_text("WHOSE = 'mine: evaluation'\n")
+    (tmp_path / "script.py").write_text(
+        "import engine, envs, evaluation, morl, safe\nfrom tradeoff.morl import recommended\n"
+        "print(recommended('c-morl', 'deep-sea-treasure-v0').name, *(x.WHOSE[6:] for x in (envs, evaluation, safe)))\n"
+    )
+    path = os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=120)
+    assert done.stdout.split() == ["c-morl", "envs", "evaluation", "safe"], done.stderr
 
 
 @pytest.mark.slow
 def test_importing_the_house_costs_little_more_than_torch() -> None:
     # Best of three each, taken in turns, seconds inside the interpreter.
     code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    times: dict[str, list[float]] = {"torch": [], "morl": []}
+    times: dict[str, list[float]] = {"torch": [], "tradeoff.morl": []}
     for _ in range(3):
         for name, taken in times.items():
             taken.append(float(_fresh(code.format(name))))
-    assert min(times["morl"]) < 2.5 * min(times["torch"]), times
+    assert min(times["tradeoff.morl"]) < 2.5 * min(times["torch"]), times

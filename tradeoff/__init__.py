@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from envs import make
-    from morl import CMORL, Front, WeightedSumFront, recommended
+    from tradeoff.envs import make
+    from tradeoff.morl import CMORL, Front, WeightedSumFront, recommended
     from tradeoff.run import resume, train
 
 HOMES = {

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from envs.errors import UnknownName
+from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input
 from tradeoff.registry import METHODS, recommended, spec_of
 from tradeoff.results import kind_in

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.plots import write_whole
-from morl import Front
 from tradeoff.drawing import blank, curve
 from tradeoff.errors import BadInput
+from tradeoff.evaluation.plots import write_whole
+from tradeoff.morl import Front
 from tradeoff.replay import Opened
 
 if TYPE_CHECKING:

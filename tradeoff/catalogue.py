@@ -6,10 +6,10 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from envs import list_environments, make
-from envs.errors import MissingExtra, UnknownName
-from morl import FrontConfig
-from morl.truth import EXACT, PUBLISHED
+from tradeoff.envs import list_environments, make
+from tradeoff.envs.errors import MissingExtra, UnknownName
+from tradeoff.morl import FrontConfig
+from tradeoff.morl.truth import EXACT, PUBLISHED
 from tradeoff.registry import METHODS
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, words: list[str]) -> int:
-    from envs.errors import TradeoffError, UnknownName
+    from tradeoff.envs.errors import TradeoffError, UnknownName
 
     try:
         if command not in COMMANDS:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.trained import Trained
-from evaluation import bootstrap_interval, interquartile_mean
-from evaluation.plots import write_whole
-from safe.constraints import Constraint, Scale
 from tradeoff import limit_front
 from tradeoff.drawing import blank
+from tradeoff.engine.trained import Trained
+from tradeoff.evaluation import bootstrap_interval, interquartile_mean
+from tradeoff.evaluation.plots import write_whole
+from tradeoff.safe.constraints import Constraint, Scale
 from tradeoff.settings import FILE, read_settings
 from tradeoff.summary import files
 

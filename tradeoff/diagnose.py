@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.checkpoint import load_newest
-from engine.diagnostics import (
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.diagnostics import (
     Interval,
     Seconds,
     blend_gain,
@@ -22,17 +22,17 @@ from engine.diagnostics import (
     second_moments,
     signal_to_noise,
 )
-from engine.episodes import Baseline, Channels, Episodes, alive_steps, centred, discounted, unfold
-from engine.episodic import EpisodeSource, EpisodicLearner
-from engine.learner import Learner
-from engine.normalisers import standard
-from engine.population import Population
-from engine.probes import effective_share, per_trajectory, weights_at
-from engine.rollout import Rollout
-from engine.run import Run
-from engine.trajectories import Trajectories, fold
-from engine.updates import norms
-from envs.errors import NumericalTrouble
+from tradeoff.engine.episodes import Baseline, Channels, Episodes, alive_steps, centred, discounted, unfold
+from tradeoff.engine.episodic import EpisodeSource, EpisodicLearner
+from tradeoff.engine.learner import Learner
+from tradeoff.engine.normalisers import standard
+from tradeoff.engine.population import Population
+from tradeoff.engine.probes import effective_share, per_trajectory, weights_at
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.run import Run
+from tradeoff.engine.trajectories import Trajectories, fold
+from tradeoff.engine.updates import norms
+from tradeoff.envs.errors import NumericalTrouble
 from tradeoff.errors import BadInput
 from tradeoff.run import prepare
 from tradeoff.settings import read_settings

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.files import write_atomically
-from evaluation.plots import write_whole
 from tradeoff.catalogue import plain
 from tradeoff.drawing import blank
+from tradeoff.engine.files import write_atomically
 from tradeoff.errors import as_disk_full
+from tradeoff.evaluation.plots import write_whole
 from tradeoff.verdicts import shown
 
 if TYPE_CHECKING:

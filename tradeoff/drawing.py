@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import front_page, plot_front, plot_indicator
-from morl import Front, known_front
+from tradeoff.evaluation import front_page, plot_front, plot_indicator
+from tradeoff.morl import Front, known_front
 
 PICTURES = ("front.png", "front.html", "indicator.png")
 

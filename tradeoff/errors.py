@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envs.errors import TradeoffError
+from tradeoff.envs.errors import TradeoffError
 
 
 class BadInput(TradeoffError, ValueError):
@@ -36,7 +36,7 @@ def as_bad_input() -> Iterator[None]:
 @contextmanager
 def as_disk_full(folder: Path) -> Iterator[None]:
     """Turn an operating system's "no space left" into DiskFull that names the way out."""
-    from engine.files import DiskFull
+    from tradeoff.engine.files import DiskFull
 
     try:
         yield

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.files import write_atomically
-from engine.trained import Trained
-from evaluation.plots import EXACT, FOUND, write_whole
-from safe.conditioned_methods import ranges_of
-from safe.constraints import Constraint
 from tradeoff.drawing import blank
+from tradeoff.engine.files import write_atomically
+from tradeoff.engine.trained import Trained
+from tradeoff.evaluation.plots import EXACT, FOUND, write_whole
+from tradeoff.safe.conditioned_methods import ranges_of
+from tradeoff.safe.constraints import Constraint
 
 FILES = ("front.csv", "front.png")
 Array = NDArray[np.float64]

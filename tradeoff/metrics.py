@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
-from engine.files import write_atomically
+from tradeoff.engine.files import write_atomically
 
 BASE = ("steps", "iteration", "policies", "objective")
 FILE = "metrics.csv"

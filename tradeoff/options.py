@@ -148,9 +148,9 @@ def training(words: Sequence[str]) -> Train[Any]:
 
     Raises: UnknownName for a method that does not exist; as `parse`.
     """
-    from engine.run import RunConfig
-    from envs.errors import UnknownName
-    from envs.gymnasium_costs import join_costs
+    from tradeoff.engine.run import RunConfig
+    from tradeoff.envs.errors import UnknownName
+    from tradeoff.envs.gymnasium_costs import join_costs
     from tradeoff.registry import METHODS, recommended
 
     if not words or words[0] in ("-h", "--help"):
@@ -189,7 +189,7 @@ def decisive(kind: Any, words: Sequence[str]) -> dict[str, Any]:
 
     What is no such thing is left to `parse`.
     """
-    from safe.constraints import Scale
+    from tradeoff.safe.constraints import Scale
 
     if not hasattr(kind, "scale"):
         return {}

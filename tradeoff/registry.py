@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import morl
-import morl.estimator_methods
-import morl.gradient_methods
-import morl.proximal_utility
-import morl.utility_methods
-import safe.budget_methods
-import safe.conditioned_methods
-import safe.methods
-import safe.novelty_methods
-import safe.soft_methods
-from engine.run import RunConfig
-from envs import make
-from envs.errors import UnknownName
-from envs.protocol import EnvSpec
-from safe.methods import ConstrainedConfig
-from safe.presets import gains_for, limits_for, rounds_for
+from tradeoff import morl
+from tradeoff.engine.run import RunConfig
+from tradeoff.envs import make
+from tradeoff.envs.errors import UnknownName
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.morl import estimator_methods, gradient_methods, proximal_utility, utility_methods
+from tradeoff.safe import budget_methods, conditioned_methods, methods, novelty_methods, soft_methods
+from tradeoff.safe.methods import ConstrainedConfig
+from tradeoff.safe.presets import gains_for, limits_for, rounds_for
 
 METHODS: dict[str, type[RunConfig]] = {
-    **morl.METHODS, **morl.utility_methods.METHODS, **morl.proximal_utility.METHODS,
-    **morl.estimator_methods.METHODS, **morl.gradient_methods.METHODS, **safe.methods.METHODS,
-    **safe.novelty_methods.METHODS,
-    **safe.soft_methods.METHODS,
-    **safe.conditioned_methods.METHODS,
-    **safe.budget_methods.METHODS,
+    **morl.METHODS, **utility_methods.METHODS, **proximal_utility.METHODS,
+    **estimator_methods.METHODS, **gradient_methods.METHODS, **methods.METHODS,
+    **novelty_methods.METHODS,
+    **soft_methods.METHODS,
+    **conditioned_methods.METHODS,
+    **budget_methods.METHODS,
 }  # fmt: skip
 
 
@@ -37,13 +30,13 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         raise UnknownName("method", method, METHODS)
     if method in morl.METHODS:
         return morl.recommended(method, env, **changes)
-    if method in morl.utility_methods.METHODS:
+    if method in utility_methods.METHODS:
         return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
-    if method in morl.proximal_utility.METHODS:
+    if method in proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
-    if method in morl.estimator_methods.METHODS:
+    if method in estimator_methods.METHODS:
         return METHODS[method](**{"env": env, **changes})
-    if method in morl.gradient_methods.METHODS and not morl.gradient_methods.takes_learner(method):
+    if method in gradient_methods.METHODS and not gradient_methods.takes_learner(method):
         return METHODS[method](**{"env": env, **changes})
     if issubclass(METHODS[method], ConstrainedConfig):
         return _within_limits(method, {"env": env, **changes})
@@ -54,12 +47,12 @@ def _within_limits(method: str, wanted: dict[str, Any]) -> RunConfig:
     """Limits as the environment means them, and gains that fit their scale."""
     kind, spec = METHODS[method], spec_of(wanted["env"])
     settings = limits_for(spec)
-    if method not in safe.soft_methods.METHODS:
+    if method not in soft_methods.METHODS:
         asked = {name: wanted[name] for name in ("scale", "discount", "repeat") if name in wanted}
         settings |= morl.learner_settings(wanted["env"]) | rounds_for(spec, **asked)
-    if method in safe.conditioned_methods.METHODS:
+    if method in conditioned_methods.METHODS:
         settings.pop("limit", None)  # wants ranges, which nobody can guess
-        settings["learner"] = safe.conditioned_methods.fitted(settings["learner"])
+        settings["learner"] = conditioned_methods.fitted(settings["learner"])
     config: Any = kind(**settings | wanted)
     return kind(
         **{**settings, "solver": gains_for(config.solver, spec, config.scale, config.discount_on(spec)), **wanted}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluate import Scores
-from engine.evaluate import evaluate as play
-from envs import VectorEnv, make
-from morl import Front
 from tradeoff.catalogue import plain
+from tradeoff.engine.evaluate import Scores
+from tradeoff.engine.evaluate import evaluate as play
+from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
+from tradeoff.morl import Front
 from tradeoff.settings import FILE, read_settings
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
-from engine.evaluate import Scores
-from engine.evaluate import evaluate as play
-from engine.trained import Trained
-from envs import VectorEnv, make
-from safe.conditioned_methods import ranges_of, seen_limits
-from safe.constraints import Constraints, bind
-from safe.methods import at_scale, kept, read_limit
 from tradeoff.catalogue import plain
+from tradeoff.engine.evaluate import Scores
+from tradeoff.engine.evaluate import evaluate as play
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput
 from tradeoff.registry import spec_of
+from tradeoff.safe.conditioned_methods import ranges_of, seen_limits
+from tradeoff.safe.constraints import Constraints, bind
+from tradeoff.safe.methods import at_scale, kept, read_limit
 from tradeoff.settings import FILE, read_settings
 
 if TYPE_CHECKING:

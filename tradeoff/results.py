@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.trained import Trained
-from morl import Front
 from tradeoff import curves, drawing, summary
+from tradeoff.engine.trained import Trained
+from tradeoff.morl import Front
 
 Result = Front | Trained
 

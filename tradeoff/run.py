@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from engine.checkpoint import load_newest
-from engine.run import Run, RunConfig, complete
+from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.run import Run, RunConfig, complete
 from tradeoff.errors import BadInput, FolderTaken, as_bad_input, as_disk_full
 from tradeoff.metrics import Metrics, has_tensorboard
 from tradeoff.results import Result, kind_in, kind_of

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.files import write_atomically
-from engine.trained import Trained
-from envs import VectorEnv, make
-from envs.errors import UnknownName
-from safe.bounds import check_level
-from safe.conditioned_methods import seen_limits
-from safe.constraints import Constraint
-from safe.methods import read_limit
-from safe.report import CostReport, count, safety_report, without_range
+from tradeoff.engine.files import write_atomically
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import VectorEnv, make
+from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, not_a_run
 from tradeoff.replay_trained import replay
 from tradeoff.results import FRONT, kind_in
+from tradeoff.safe.bounds import check_level
+from tradeoff.safe.conditioned_methods import seen_limits
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.methods import read_limit
+from tradeoff.safe.report import CostReport, count, safety_report, without_range
 from tradeoff.safety_picture import draw
 from tradeoff.safety_ranges import Known, given_ranges, known_range
 from tradeoff.settings import FILE as SETTINGS

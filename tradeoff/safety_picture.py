@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.plots import write_whole
-from safe.report import Bound, CostReport
 from tradeoff.drawing import blank
+from tradeoff.evaluation.plots import write_whole
+from tradeoff.safe.report import Bound, CostReport
 
 if TYPE_CHECKING:
     from tradeoff.safety import Finding

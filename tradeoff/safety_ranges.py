@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from envs import VectorEnv
-from envs.errors import UnknownName
-from envs.finite import FiniteEnv
+from tradeoff.envs import VectorEnv
+from tradeoff.envs.errors import UnknownName
+from tradeoff.envs.finite import FiniteEnv
 from tradeoff.errors import BadInput
 
 Range = tuple[float, float]

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from engine.run import RunConfig
-from envs.errors import UnknownName
+from tradeoff.engine.run import RunConfig
+from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
 from tradeoff.registry import METHODS
 
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 def write_settings(folder: Path, settings: Settings) -> None:
     """Write config.json into a run folder."""
-    from engine.files import write_atomically
+    from tradeoff.engine.files import write_atomically
 
     config = settings.config
     record = {"version": VERSION, "method": config.name, "threads": settings.threads, "settings": asdict(config)}

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.files import write_atomically
-from engine.trained import Trained
-from evaluation import bootstrap_interval, interquartile_mean
-from evaluation.safety import cost_rate, curve, feasible_only
-from safe.constraints import Constraints, bind
 from tradeoff.benchmark import Job
+from tradeoff.engine.files import write_atomically
+from tradeoff.engine.trained import Trained
+from tradeoff.evaluation import bootstrap_interval, interquartile_mean
+from tradeoff.evaluation.safety import cost_rate, curve, feasible_only
 from tradeoff.registry import spec_of
+from tradeoff.safe.constraints import Constraints, bind
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]

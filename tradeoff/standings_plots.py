@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.trained import Trained
-from evaluation import nondominated
-from evaluation.plots import write_whole
 from tradeoff.benchmark import Job
 from tradeoff.drawing import blank
+from tradeoff.engine.trained import Trained
+from tradeoff.evaluation import nondominated
+from tradeoff.evaluation.plots import write_whole
 from tradeoff.standings import bound_of, excess
 
 PICTURES = ("curves.png", "costs.png")

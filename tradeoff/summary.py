@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from morl import Front
+from tradeoff.morl import Front
 
 
 def summary(front: Front, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from engine.diagnostics import Interval
+from tradeoff.engine.diagnostics import Interval
 
 WORTH = 1.5  # how many times less noise pays for the second evaluation of every sample that memory needs
 FEW = 8.0  # trajectories; where fewer carry a gradient, no interval can be trusted

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from envs.navigation.tasks import AGENTS, POINT, tasks
-from envs.protocol import VectorEnv
+from tradeoff.envs.navigation.tasks import AGENTS, POINT, tasks
+from tradeoff.envs.protocol import VectorEnv
 
 
 def _build(id: str, agent: str, task: str, num_envs: int, **options: Any) -> VectorEnv:
-    from envs.navigation.env import Navigation
+    from tradeoff.envs.navigation.env import Navigation
 
     return Navigation(id, agent, task, num_envs, **options)
 

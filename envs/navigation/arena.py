@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.mujoco_env import Simulation
-from envs.navigation.model import model_text
-from envs.navigation.tasks import TRAVEL, Agent, Task
+from tradeoff.envs.mujoco_env import Simulation
+from tradeoff.envs.navigation.model import model_text
+from tradeoff.envs.navigation.tasks import TRAVEL, Agent, Task
 
 Array = NDArray[Any]
 

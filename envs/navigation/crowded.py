@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.navigation.layout import MOST, TRIES, Spot, least_square, no_room
+from tradeoff.envs.navigation.layout import MOST, TRIES, Spot, least_square, no_room
 
 Array = NDArray[Any]
 

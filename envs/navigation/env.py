@@ -11,15 +11,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.arguments import check_counts
-from envs.mujoco_env import MujocoBase
-from envs.navigation.arena import Arena
-from envs.navigation.crowded import Stock
-from envs.navigation.layout import Place, draw_goal, draw_layout, legacy_generator, spots
-from envs.navigation.lidar import BINS, egocentric, lidar
-from envs.navigation.paid import inside, lengths, moved, outside, speed_along_circle, wrong
-from envs.navigation.tasks import AGENTS, DELAY, tasks
-from envs.protocol import EnvSpec
+from tradeoff.envs.arguments import check_counts
+from tradeoff.envs.mujoco_env import MujocoBase
+from tradeoff.envs.navigation.arena import Arena
+from tradeoff.envs.navigation.crowded import Stock
+from tradeoff.envs.navigation.layout import Place, draw_goal, draw_layout, legacy_generator, spots
+from tradeoff.envs.navigation.lidar import BINS, egocentric, lidar
+from tradeoff.envs.navigation.paid import inside, lengths, moved, outside, speed_along_circle, wrong
+from tradeoff.envs.navigation.tasks import AGENTS, DELAY, tasks
+from tradeoff.envs.protocol import EnvSpec
 
 Array = NDArray[Any]
 
@@ -49,7 +49,7 @@ class Navigation(MujocoBase):
         seed: int = 0,
         max_episode_steps: int | None = None,
     ) -> None:
-        """See envs.make. agent: a key of AGENTS; task: a key of `tasks`."""
+        """See tradeoff.envs.make. agent: a key of AGENTS; task: a key of `tasks`."""
         check_counts(num_envs, max_episode_steps)
         body = AGENTS[agent]
         self.task = tasks(body)[task]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.errors import TradeoffError
-from envs.navigation.tasks import Task
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.navigation.tasks import Task
 
 Array = NDArray[Any]
 Place = tuple[float, float]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from envs.navigation.tasks import Agent, Kind, Task
+from tradeoff.envs.navigation.tasks import Agent, Kind, Task
 
 
 def model_text(agent: Agent, task: Task) -> str:

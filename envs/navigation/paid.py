@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.navigation.tasks import RADIUS, WALL
+from tradeoff.envs.navigation.tasks import RADIUS, WALL
 
 Array = NDArray[Any]
 

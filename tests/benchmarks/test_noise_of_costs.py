@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.noise_of_costs import BEYOND, explained, spreads
-from engine.returns import gae
-from engine.trajectories import Batch, fold
+from tradeoff.engine.returns import gae
+from tradeoff.engine.trajectories import Batch, fold
 
 STEPS, COPIES, GAMMA = BEYOND + 50, 3, 0.5
 

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine import (
+from tradeoff.engine import (
     ActorCritic,
     Learner,
     LearnerConfig,
@@ -21,8 +21,8 @@ from engine import (
     make_features,
     make_head,
 )
-from engine.soft import Sample, SoftLearner
-from envs.protocol import EnvSpec, Step
+from tradeoff.engine.soft import Sample, SoftLearner
+from tradeoff.envs.protocol import EnvSpec, Step
 
 
 class Clockwork:

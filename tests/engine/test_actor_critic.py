@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic, differentiate
-from engine.features import Features
-from engine.heads import Categorical, Gaussian, Head
-from engine.normalisers import Moments, standard
-from engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
-from engine.trajectories import Batch
+from tradeoff.engine.actor_critic import ActorCritic, differentiate
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical, Gaussian, Head
+from tradeoff.engine.normalisers import Moments, standard
+from tradeoff.engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
+from tradeoff.engine.trajectories import Batch
 
 HEADS: dict[str, Head] = {
     "choice": Categorical((4,)),

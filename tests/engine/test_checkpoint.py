@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import checkpoint
-from engine.checkpoint import CheckpointError
-from engine.files import DiskFull, write_atomically
-from envs.errors import TradeoffError
+from tradeoff.engine import checkpoint
+from tradeoff.engine.checkpoint import CheckpointError
+from tradeoff.engine.files import DiskFull, write_atomically
+from tradeoff.envs.errors import TradeoffError
 
 STATE = {
     "theta": torch.arange(6, dtype=torch.float64).view(2, 3) / 7,

@@ -12,8 +12,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from engine import LearnerConfig
-from envs.protocol import EnvSpec, Step
+from tradeoff.engine import LearnerConfig
+from tradeoff.envs.protocol import EnvSpec, Step
 
 
 class Line:

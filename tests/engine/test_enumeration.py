@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import Features
-from engine.heads import Categorical
-from engine.returns import discounted_returns, gae
-from engine.surrogates import importance_weighted, score_function
-from engine.trajectories import Batch, fold
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical
+from tradeoff.engine.returns import discounted_returns, gae
+from tradeoff.engine.surrogates import importance_weighted, score_function
+from tradeoff.engine.trajectories import Batch, fold
 
 STATES, ACTIONS, HORIZON = 3, 2, 4
 MODEL = ActorCritic(Features(1, (0,), (STATES,)), Categorical((ACTIONS,)), 2, (4,))

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine import Linear, checkpoint
-from engine.compositions import Composition, gpomdp, n_harpg, n_pg_igt, page_pg, storm_pg, tsivr
-from engine.episodes import occupancy_channels
-from engine.episodic import EpisodeSource, EpisodicLearner, episodic_learner
-from engine.estimators import RETURNS
-from engine.natural import natural
-from engine.normalisers import fresh_moments
-from engine.recursion import GRADIENT
-from engine.updates import Polyak
-from envs import finite_arrays, make_tabular
-from envs.errors import TradeoffError
+from tradeoff.engine import Linear, checkpoint
+from tradeoff.engine.compositions import Composition, gpomdp, n_harpg, n_pg_igt, page_pg, storm_pg, tsivr
+from tradeoff.engine.episodes import occupancy_channels
+from tradeoff.engine.episodic import EpisodeSource, EpisodicLearner, episodic_learner
+from tradeoff.engine.estimators import RETURNS
+from tradeoff.engine.natural import natural
+from tradeoff.engine.normalisers import fresh_moments
+from tradeoff.engine.recursion import GRADIENT
+from tradeoff.engine.updates import Polyak
+from tradeoff.envs import finite_arrays, make_tabular
+from tradeoff.envs.errors import TradeoffError
 
 ONES = [[1.0, 1.0, -0.1], [0.2, 1.0, 0.0]]
 
@@ -199,9 +199,9 @@ def test_a_natural_step_is_the_plain_one_through_the_inverse_of_the_fisher_matri
 
 
 def test_an_episode_that_never_ends_is_an_error(clockwork, monkeypatch) -> None:
-    import engine.episodic
+    import tradeoff.engine.episodic
 
-    monkeypatch.setattr(engine.episodic, "PATIENCE", 30)
+    monkeypatch.setattr(tradeoff.engine.episodic, "PATIENCE", 30)
     with pytest.raises(TradeoffError, match="an episode of clockwork has not ended in 30 steps"):
         episodic_learner(
             lambda n, s: clockwork([1000] * n), Linear(torch.ones(1, 3)), gpomdp(0.1, 2), Generator().manual_seed(0)

@@ -7,11 +7,11 @@ import importlib
 import pytest
 import torch
 
-from engine import evaluate, fresh_population
-from engine.evaluate import Scores
-from envs.errors import NumericalTrouble, TradeoffError
+from tradeoff.engine import evaluate, fresh_population
+from tradeoff.engine.evaluate import Scores
+from tradeoff.envs.errors import NumericalTrouble, TradeoffError
 
-module = importlib.import_module("engine.evaluate")  # the package shows the function under the same name
+module = importlib.import_module("tradeoff.engine.evaluate")  # the package shows the function under the same name
 
 
 @pytest.fixture

@@ -7,9 +7,18 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from engine import ActorCritic, Learner, LearnerConfig, Linear, Rollout, fresh_population, make_features, make_head
-from engine.features import WIDEST
-from envs import make
+from tradeoff.engine import (
+    ActorCritic,
+    Learner,
+    LearnerConfig,
+    Linear,
+    Rollout,
+    fresh_population,
+    make_features,
+    make_head,
+)
+from tradeoff.engine.features import WIDEST
+from tradeoff.envs import make
 
 CONFIG = LearnerConfig(rollout_steps=10, environments=2, minibatches=2)
 

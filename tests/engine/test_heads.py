@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor, distributions
 
-from engine.heads import Categorical, Gaussian, Head, make_head
+from tradeoff.engine.heads import Categorical, Gaussian, Head, make_head
 
 HEADS: list[Head] = [
     Categorical((5,)),

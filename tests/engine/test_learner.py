@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine import LearnerConfig, checkpoint
-from engine.learner import Learner, Population
-from engine.normalisers import scale_of, standard
-from engine.returns import gae
-from engine.trajectories import Trajectories, fold
-from engine.updates import SGD, Adam
-from envs.errors import NumericalTrouble
+from tradeoff.engine import LearnerConfig, checkpoint
+from tradeoff.engine.learner import Learner, Population
+from tradeoff.engine.normalisers import scale_of, standard
+from tradeoff.engine.returns import gae
+from tradeoff.engine.trajectories import Trajectories, fold
+from tradeoff.engine.updates import SGD, Adam
+from tradeoff.envs.errors import NumericalTrouble
 
 SMALL = LearnerConfig(rollout_steps=7, environments=2, epochs=2, minibatches=3, hidden=(8,), learning_rate=0.01)
 WEIGHTS = [[1.0, 0.0, 0.0], [0.0, 1.0, -0.5]]

@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from engine import LearnerConfig, evaluate
-from envs.protocol import EnvSpec, Step
+from tradeoff.engine import LearnerConfig, evaluate
+from tradeoff.envs.protocol import EnvSpec, Step
 
 QUICK = LearnerConfig(
     rollout_steps=8, environments=16, epochs=4, minibatches=4, learning_rate=0.02, hidden=(8,), gamma=0.9
@@ -69,8 +69,8 @@ def test_deep_sea_treasure_is_dived_for_as_deep_as_the_preference_pays() -> None
     # Undiscounted, a treasure at c columns and d rows takes c + d steps. With weights (1, 1) / 2 the known front pays
     # 15.1 - 8 and 16.1 - 9 = 7.1 at most (halved); the neighbours 14 - 7 and 11.5 - 5; the nearest -0.3.
     # With (0.1, 0.9) the nearest treasure is best: 0.07 - 0.9 = -0.83, the next one pays 0.82 - 2.7.
-    from engine import ActorCritic, Learner, Linear, Rollout, fresh_population, make_features, make_head
-    from envs.registry import make
+    from tradeoff.engine import ActorCritic, Learner, Linear, Rollout, fresh_population, make_features, make_head
+    from tradeoff.envs.registry import make
 
     config = LearnerConfig(
         rollout_steps=64, environments=16, epochs=4, minibatches=4, learning_rate=3e-3, entropy=0.02, gamma=0.99

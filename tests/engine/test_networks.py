@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from engine.networks import StackedMLP
+from tradeoff.engine.networks import StackedMLP
 
 SHAPES = [(3, 2), (5, 8, 4), (17, 64, 64, 6), (4, 3, 7, 5, 2)]
 

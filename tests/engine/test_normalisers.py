@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from engine.normalisers import CLIP, Moments, fresh_moments, normalise, scale_of, standard, update_moments
+from tradeoff.engine.normalisers import CLIP, Moments, fresh_moments, normalise, scale_of, standard, update_moments
 
 
 def test_merged_batches_have_the_moments_of_their_concatenation() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Generator
 
-from engine.replay import Replay
-from engine.trajectories import Trajectories
+from tradeoff.engine.replay import Replay
+from tradeoff.engine.trajectories import Trajectories
 
 
 def _record(first: int, steps: int, policies: int = 2, environments: int = 2) -> Trajectories:

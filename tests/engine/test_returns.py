@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.returns import accrued, discounted_returns, gae, n_step_returns, scan
+from tradeoff.engine.returns import accrued, discounted_returns, gae, n_step_returns, scan
 
 LENGTHS = (1, 2, 3, 7, 8, 33)
 

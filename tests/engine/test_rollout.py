@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Generator
 
-from engine.normalisers import fresh_moments
-from engine.rollout import EpisodeReturns, Rollout
-from engine.trajectories import Batch, Trajectories, minibatches
-from envs.errors import NumericalTrouble
+from tradeoff.engine.normalisers import fresh_moments
+from tradeoff.engine.rollout import EpisodeReturns, Rollout
+from tradeoff.engine.trajectories import Batch, Trajectories, minibatches
+from tradeoff.envs.errors import NumericalTrouble
 
 LENGTHS, TERMINATES = (3, 4, 2, 6), (True, False, False, True)
 

@@ -12,16 +12,16 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine import ActorCritic, Linear, Rollout, make_features
-from engine.rollout import EpisodeReturns
-from engine.soft import SoftLearner, soft_population
-from engine.soft_config import SoftConfig
-from engine.soft_critics import Critics
-from engine.soft_head import make_soft_head
-from engine.updates import SGD
-from envs.batched import BatchedEnv, Outcome
-from envs.protocol import EnvSpec
 from tests.engine.conftest import learner_values
+from tradeoff.engine import ActorCritic, Linear, Rollout, make_features
+from tradeoff.engine.rollout import EpisodeReturns
+from tradeoff.engine.soft import SoftLearner, soft_population
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.soft_critics import Critics
+from tradeoff.engine.soft_head import make_soft_head
+from tradeoff.engine.updates import SGD
+from tradeoff.envs.batched import BatchedEnv, Outcome
+from tradeoff.envs.protocol import EnvSpec
 
 SMALL = SoftConfig(rollout_steps=8, environments=2, batch=32, warmup=16, capacity=512, hidden=(16, 16))
 

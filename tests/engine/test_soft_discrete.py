@@ -13,18 +13,18 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine import ActorCritic, Linear, Rollout, make_features
-from engine.policy import model_from_state, model_state
-from engine.rollout import EpisodeReturns
-from engine.soft import Sample, SoftLearner, soft_population
-from engine.soft_config import SoftConfig
-from engine.soft_critics import Critics
-from engine.soft_head import SoftCategorical, UnfitActions, make_soft_head
-from engine.updates import SGD
-from envs.batched import BatchedEnv
-from envs.tabular import finite_arrays, make_tabular
-from evaluation import finite_problem, policy_returns
 from tests.engine.conftest import learner_values
+from tradeoff.engine import ActorCritic, Linear, Rollout, make_features
+from tradeoff.engine.policy import model_from_state, model_state
+from tradeoff.engine.rollout import EpisodeReturns
+from tradeoff.engine.soft import Sample, SoftLearner, soft_population
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.soft_critics import Critics
+from tradeoff.engine.soft_head import SoftCategorical, UnfitActions, make_soft_head
+from tradeoff.engine.updates import SGD
+from tradeoff.envs.batched import BatchedEnv
+from tradeoff.envs.tabular import finite_arrays, make_tabular
+from tradeoff.evaluation import finite_problem, policy_returns
 
 SMALL = SoftConfig(rollout_steps=8, environments=2, batch=32, warmup=16, capacity=512, hidden=(16, 16))
 AFTER = np.array([[1, 2], [2, 0], [0, 3], [3, 3]])  # of states 0, 1, 2 and the end, by option

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Generator
 
-from engine.networks import StackedMLP
-from engine.soft_config import SoftConfig
-from engine.soft_critics import Critics
-from engine.soft_head import StateGaussian
+from tradeoff.engine.networks import StackedMLP
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.soft_critics import Critics
+from tradeoff.engine.soft_head import StateGaussian
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])

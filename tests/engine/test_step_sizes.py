@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.updates import SGD, Polyak, Scheduled
+from tradeoff.engine.updates import SGD, Polyak, Scheduled
 
 
 def test_a_scheduled_step_shrinks_and_remembers_its_turn() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.surrogates import by_autograd, importance_weighted, ppo_clip, score_function, with_divergence
+from tradeoff.engine.surrogates import by_autograd, importance_weighted, ppo_clip, score_function, with_divergence
 
 SURROGATES = {
     "score": score_function,

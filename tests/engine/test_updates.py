@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.updates import SGD, Adam, Normalised, Truncated, clip_norm, norms
+from tradeoff.engine.updates import SGD, Adam, Normalised, Truncated, clip_norm, norms
 
 
 def _gradients(steps: int) -> Tensor:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs.accrued import AccruedReward
-from envs.errors import TradeoffError
-from envs.protocol import VectorEnv
-from envs.tabular import finite_arrays, make_tabular
+from tradeoff.envs.accrued import AccruedReward
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import VectorEnv
+from tradeoff.envs.tabular import finite_arrays, make_tabular
 
 
 def _line(num_envs: int = 2, horizon: int = 3, start=0, **options):

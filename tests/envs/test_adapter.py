@@ -11,8 +11,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs import MissingExtra, TradeoffError, UnknownName, list_environments, make, register_gymnasium
-from envs.gymnasium_adapter import GymnasiumEnv
+from tradeoff.envs import MissingExtra, TradeoffError, UnknownName, list_environments, make, register_gymnasium
+from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 
 
 class Lamp(gym.Env):

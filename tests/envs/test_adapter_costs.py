@@ -12,8 +12,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs import NumericalTrouble, TradeoffError, gymnasium_adapter, make, register_gymnasium, registry
-from envs.gymnasium_adapter import GymnasiumEnv
+from tradeoff.envs import NumericalTrouble, TradeoffError, gymnasium_adapter, make, register_gymnasium, registry
+from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 
 
 class Yard(gym.Env):

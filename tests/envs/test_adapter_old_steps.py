@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from envs.errors import TradeoffError
-from envs.gymnasium_adapter import GymnasiumEnv
-from envs.old_steps import OldSteps
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
+from tradeoff.envs.old_steps import OldSteps
 
 
 class Ball:

@@ -15,8 +15,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs import TradeoffError
-from envs.gymnasium_adapter import GymnasiumEnv
+from tradeoff.envs import TradeoffError
+from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 
 
 class Knob(gym.Env):
@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_is_reported():
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent_even_when_it_is_killed(end):
     script = (
-        "import gymnasium, time; from envs.gymnasium_adapter import GymnasiumEnv\n"
+        "import gymnasium, time; from tradeoff.envs.gymnasium_adapter import GymnasiumEnv\n"
         "env = GymnasiumEnv(lambda: gymnasium.make('CartPole-v1'), 4, workers=2)\n"
         "print(*[worker.process.pid for worker in env.workers], flush=True); time.sleep(60)"
     )

@@ -7,10 +7,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs import make
-from envs.batched import BatchedEnv, Outcome
-from envs.errors import TradeoffError
-from envs.protocol import EnvSpec, VectorEnv
+from tradeoff.envs import make
+from tradeoff.envs.batched import BatchedEnv, Outcome
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
 
 BOX = spaces.Box(-100, 100, (1,), np.float32)
 SPEC = EnvSpec(

@@ -7,10 +7,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from envs.budget import Budget
-from envs.errors import TradeoffError
-from envs.protocol import VectorEnv
-from envs.tabular import finite_arrays, make_tabular
+from tradeoff.envs.budget import Budget
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import VectorEnv
+from tradeoff.envs.tabular import finite_arrays, make_tabular
 
 HALVES = 0.5
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs import make
+from tradeoff.envs import make
 
 COPIES = 12
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from envs import MissingExtra, TradeoffError, UnknownName, finite_model, list_environments, make, make_tabular
-from envs.as_cost import AsCost, find_sources
-from envs.constrained_rooms import first_times, normal_form, trips
-from envs.registry import normal_form as known_form
-from envs.tabular import finite_arrays
+from tradeoff.envs import MissingExtra, TradeoffError, UnknownName, finite_model, list_environments, make, make_tabular
+from tradeoff.envs.as_cost import AsCost, find_sources
+from tradeoff.envs.constrained_rooms import first_times, normal_form, trips
+from tradeoff.envs.registry import normal_form as known_form
+from tradeoff.envs.tabular import finite_arrays
 
 SEA = [f"safe-deep-sea-treasure{kind}-v0" for kind in ("", "-concave", "-mirrored")]
 INSIDE = {  # id: objective columns left, cost columns with their signs (None: the clock)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from envs import finite_model, make
-from envs.constrained import FINITE
-from envs.constrained_tabular import PROBLEMS, mortal, queue, random_problem
-from envs.queues import arrival_rates
-from evaluation import constrained_optimum, finite_problem, policy_returns
-from safe.constraints import default_constraints
-from safe.exact import exact_optimum
+from tradeoff.envs import finite_model, make
+from tradeoff.envs.constrained import FINITE
+from tradeoff.envs.constrained_tabular import PROBLEMS, mortal, queue, random_problem
+from tradeoff.envs.queues import arrival_rates
+from tradeoff.evaluation import constrained_optimum, finite_problem, policy_returns
+from tradeoff.safe.constraints import default_constraints
+from tradeoff.safe.exact import exact_optimum
 
 TRUTH = {  # best value within the limits, prices, best value without limits
     "safe-two-states-v0": (0.388788, [0.801989], 0.832967),

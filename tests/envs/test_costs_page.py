@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from envs import registry
+from tradeoff.envs import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding_an_environment.md"
 

@@ -9,8 +9,8 @@ from pkgutil import walk_packages
 import numpy as np
 import pytest
 
-from envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName
-from evaluation import InfeasibleLimits
+from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName
+from tradeoff.evaluation import InfeasibleLimits
 
 SAID = "the value 3 is none; expected 4"
 EXAMPLES: dict[type[Exception], Exception] = {
@@ -24,12 +24,11 @@ EXAMPLES: dict[type[Exception], Exception] = {
 def _errors() -> list[type[Exception]]:
     """All kinds of error that the packages define."""
     found = {}
-    for package in ("envs", "evaluation", "engine", "safe", "morl", "tradeoff"):
-        for module in walk_packages(import_module(package).__path__, f"{package}."):
-            if not module.name.endswith("__main__"):
-                for name, kind in vars(import_module(module.name)).items():
-                    if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__ == module.name:
-                        found[f"{module.name}.{name}"] = kind
+    for module in walk_packages(import_module("tradeoff").__path__, "tradeoff."):
+        if not module.name.endswith("__main__"):
+            for name, kind in vars(import_module(module.name)).items():
+                if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__ == module.name:
+                    found[f"{module.name}.{name}"] = kind
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs import make
+from tradeoff.envs import make
 
 STEPS = 10_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from envs import make
-from envs.four_room import MAZE, SHAPES
+from tradeoff.envs import make
+from tradeoff.envs.four_room import MAZE, SHAPES
 
 LEFT, UP, RIGHT, DOWN = range(4)
 

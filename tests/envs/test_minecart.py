@@ -12,9 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from envs.minecart import ACCELERATE, BRAKE, CAPACITY, IDLE, LEFT, MINE, ORES, RIGHT, fill, length, published_front
-from envs.registry import make
-from envs.seeding import Counters, normal
+from tradeoff.envs.minecart import (
+    ACCELERATE,
+    BRAKE,
+    CAPACITY,
+    IDLE,
+    LEFT,
+    MINE,
+    ORES,
+    RIGHT,
+    fill,
+    length,
+    published_front,
+)
+from tradeoff.envs.registry import make
+from tradeoff.envs.seeding import Counters, normal
 
 COPIES, STEPS = 24, 1100  # 26,400 steps, and every clock runs out at least once for carts that never come home
 MINES = np.array([[0.16, 0.84], [0.5, 0.84], [0.84, 0.84], [0.84, 0.5], [0.84, 0.16]])

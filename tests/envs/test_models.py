@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs import UnknownName, finite_arrays, finite_model, make, make_tabular
+from tradeoff.envs import UnknownName, finite_arrays, finite_model, make, make_tabular
 
 TREASURE = {
     "deep-sea-treasure-v0": [0.7, 8.2, 11.5, 14.0, 15.1, 16.1, 19.6, 20.3, 22.4, 23.7],

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs.mountain_car import ENVIRONMENTS, VARIANTS
-from envs.registry import make
+from tradeoff.envs.mountain_car import ENVIRONMENTS, VARIANTS
+from tradeoff.envs.registry import make
 
 COPIES = 20
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs import TradeoffError, make
-from envs.mujoco_bodies import ENVIRONMENTS, Moment, walk_upright
+from tradeoff.envs import TradeoffError, make
+from tradeoff.envs.mujoco_bodies import ENVIRONMENTS, Moment, walk_upright
 
 COPIES = 3
 NEVER_FALL = ("halfcheetah", "swimmer")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from envs import TradeoffError, make
-from envs.navigation import ENVIRONMENTS
-from envs.navigation.crowded import Stock, draw_layouts
-from envs.navigation.layout import Spot, draw_goal, draw_layout, least_square, legacy_generator, spots
-from envs.navigation.lidar import egocentric, lidar
-from envs.navigation.paid import inside, moved, outside, speed_along_circle, wrong
-from envs.navigation.tasks import POINT, tasks
+from tradeoff.envs import TradeoffError, make
+from tradeoff.envs.navigation import ENVIRONMENTS
+from tradeoff.envs.navigation.crowded import Stock, draw_layouts
+from tradeoff.envs.navigation.layout import Spot, draw_goal, draw_layout, least_square, legacy_generator, spots
+from tradeoff.envs.navigation.lidar import egocentric, lidar
+from tradeoff.envs.navigation.paid import inside, moved, outside, speed_along_circle, wrong
+from tradeoff.envs.navigation.tasks import POINT, tasks
 
 DATA = np.load(Path(__file__).parent / "data" / "navigation.npz")
 COSTS = [*DATA["costs"], "any"]

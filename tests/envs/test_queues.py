@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from envs import make
-from envs.queues import arrival_rates, most_arrivals
+from tradeoff.envs import make
+from tradeoff.envs.queues import arrival_rates, most_arrivals
 
 ID = "server-queues-v0"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs import TradeoffError, UnknownName, list_environments, make, register
-from envs.mujoco_bodies import ENVIRONMENTS as BODIES
+from tradeoff.envs import TradeoffError, UnknownName, list_environments, make, register
+from tradeoff.envs.mujoco_bodies import ENVIRONMENTS as BODIES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date", "ignore:.*precision lowered")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from envs import make
-from envs.errors import TradeoffError
-from envs.gymnasium_adapter import GymnasiumEnv
-from envs.repeated import Repeated
-from envs.tabular import finite_arrays, make_tabular
+from tradeoff.envs import make
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
+from tradeoff.envs.repeated import Repeated
+from tradeoff.envs.tabular import finite_arrays, make_tabular
 
 
 def _line(horizon: int = 4):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from envs.errors import TradeoffError
-from envs.reward_machine import MachineReward, machine_model, reward_machine
-from envs.tabular import finite_arrays, make_tabular
-from evaluation import finite_problem, policy_returns
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.reward_machine import MachineReward, machine_model, reward_machine
+from tradeoff.envs.tabular import finite_arrays, make_tabular
+from tradeoff.evaluation import finite_problem, policy_returns
 
 KEY, DOOR = 0, 4
 FETCH = reward_machine([[0, 1, 0], [1, 1, 2], [2, 2, 2]], [[0, 0.25, 0], [0, 0, 8], [0, 0, 0]], ends=[2])

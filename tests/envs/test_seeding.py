@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from envs.seeding import GOLDEN, Counters, mix, normal, poisson, seeded
+from tradeoff.envs.seeding import GOLDEN, Counters, mix, normal, poisson, seeded
 
 COUNT = 200_000
 

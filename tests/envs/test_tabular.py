@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs import finite_arrays, make_tabular
+from tradeoff.envs import finite_arrays, make_tabular
 
 # Three states, two actions; state 2 is terminal. Action 0 stays or moves on evenly, action 1 goes to the end.
 MOVES = np.array([[[0.5, 0.5, 0], [0, 0, 1]], [[0, 0.25, 0.75], [0, 0, 1]], [[0, 0, 1], [0, 0, 1]]])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs import make
-from envs.velocity import LIMITED, ROBOTS, size_of_speed, speed, too_fast
+from tradeoff.envs import make
+from tradeoff.envs.velocity import LIMITED, ROBOTS, size_of_speed, speed, too_fast
 
 THRESHOLDS = {
     "HalfCheetah": (2.8795, 3.2096), "Hopper": (0.37315, 0.7402), "Walker2d": (1.7075, 2.3415),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from envs.registry import make
-from envs.seeding import Counters, normal
-from envs.water_reservoir import FIRST
+from tradeoff.envs.registry import make
+from tradeoff.envs.seeding import Counters, normal
+from tradeoff.envs.water_reservoir import FIRST
 
 COPIES = 20
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from evaluation import (
+from tradeoff.evaluation import (
     InfeasibleLimits,
     InvalidProblem,
     Limit,

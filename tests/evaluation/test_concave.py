@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from evaluation import (
+from tradeoff.evaluation import (
     NoConvergence,
     NotConcave,
     best_policy,

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from evaluation import (
+from tradeoff.evaluation import (
     InfeasibleLimits,
     Limit,
     NoConvergence,
@@ -17,7 +17,7 @@ from evaluation import (
     finite_problem,
     policy_returns,
 )
-from evaluation.flows import flows, least_cost
+from tradeoff.evaluation.flows import flows, least_cost
 
 
 @pytest.fixture

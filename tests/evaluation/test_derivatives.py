@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import (
+from tradeoff.evaluation import (
     InvalidPolicy,
     NoConvergence,
     enumerate_trajectories,

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from evaluation import NoConvergence, enumerate_trajectories, finite_problem, policy_returns, trajectory_probability
+from tradeoff.evaluation import (
+    NoConvergence,
+    enumerate_trajectories,
+    finite_problem,
+    policy_returns,
+    trajectory_probability,
+)
 
 
 def test_the_reference_size(random_problem):

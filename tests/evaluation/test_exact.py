@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from evaluation import (
+from tradeoff.evaluation import (
     InvalidPoints,
     InvalidPolicy,
     NoConvergence,

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from evaluation import InvalidPoints, hypervolume, hypervolume_contributions, pareto_front
-from evaluation.hypervolume import _exact, is_exact
+from tradeoff.evaluation import InvalidPoints, hypervolume, hypervolume_contributions, pareto_front
+from tradeoff.evaluation.hypervolume import _exact, is_exact
 
 
 def sphere(count, objectives, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation import (
+from tradeoff.evaluation import (
     InvalidPoints,
     InvalidWeights,
     additive_epsilon,

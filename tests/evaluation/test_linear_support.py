@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from evaluation import NoConvergence, convex_coverage, convex_coverage_set, pareto_front, simplex_lattice
+from tradeoff.evaluation import NoConvergence, convex_coverage, convex_coverage_set, pareto_front, simplex_lattice
 
 
 def stationary_policies(transition, reward, start, discount):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluation import InvalidPoints, convex_coverage, crowding_distance, nondominated, simplex_lattice
+from tradeoff.evaluation import InvalidPoints, convex_coverage, crowding_distance, nondominated, simplex_lattice
 
 small_sets = st.integers(1, 4).flatmap(
     lambda m: arrays(np.float64, st.tuples(st.integers(1, 9), st.just(m)), elements=st.integers(-3, 3).map(float))

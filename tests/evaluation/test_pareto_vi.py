@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from evaluation import InvalidProblem, NoConvergence, nondominated, pareto_front
+from tradeoff.evaluation import InvalidProblem, NoConvergence, nondominated, pareto_front
 
 TIMES = np.array([1, 3, 5, 7, 8, 9, 13, 14, 17, 19])
 VALUES = np.array([0.7, 8.2, 11.5, 14.0, 15.1, 16.1, 19.6, 20.3, 22.4, 23.7])

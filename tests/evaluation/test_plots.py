@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from evaluation import InvalidPoints, InvalidWeights, front_page, plot_front, plot_indicator
-from evaluation.plots import write_whole
+from tradeoff.evaluation import InvalidPoints, InvalidWeights, front_page, plot_front, plot_indicator
+from tradeoff.evaluation.plots import write_whole
 
 FRONT = np.array([[0.0, 3.0], [1.0, 2.0], [4.0, 0.0]])
 
@@ -46,8 +46,9 @@ def test_a_picture_says_what_it_shows(tmp_path):
 def test_no_window_and_no_early_import(tmp_path):
     heavy = "{'matplotlib', 'pymoo', 'mo_gymnasium', 'pygame', 'cvxpy', 'plotly', 'torch'} & set(sys.modules)"
     code = (
-        f"import sys, evaluation; print(len({heavy}));"
-        "evaluation.plot_front([[1., 2.]], ['a', 'b'], sys.argv[1]); print(int('matplotlib.pyplot' in sys.modules))"
+        f"import sys, tradeoff.evaluation; print(len({heavy}));"
+        "tradeoff.evaluation.plot_front([[1., 2.]], ['a', 'b'], sys.argv[1]); "
+        "print(int('matplotlib.pyplot' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True)
     assert done.stdout.split() == ["0", "0"]

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.checks import InvalidPoints
-from evaluation.safety import cost_rate, curve, feasible_only
+from tradeoff.evaluation.checks import InvalidPoints
+from tradeoff.evaluation.safety import cost_rate, curve, feasible_only
 
 
 def test_a_curve_by_hand() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation import (
+from tradeoff.evaluation import (
     InvalidPoints,
     bootstrap_interval,
     expected_utility,

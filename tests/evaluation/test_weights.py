@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from evaluation import InvalidWeights, check_weights, simplex_energy, simplex_lattice, simplex_uniform
+from tradeoff.evaluation import InvalidWeights, check_weights, simplex_energy, simplex_lattice, simplex_uniform
 
 
 @pytest.mark.parametrize(("objectives", "partitions", "count"), [(3, 10, 66), (4, 10, 286), (2, 100, 101), (9, 2, 45)])

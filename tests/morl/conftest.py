@@ -13,11 +13,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from engine import LearnerConfig, Population
-from engine.normalisers import Moments
-from envs import finite_arrays, make_tabular, register, register_gymnasium
-from morl import CMORL
 from tests.engine.conftest import one_thread as one_thread  # a fixture here too
+from tradeoff.engine import LearnerConfig, Population
+from tradeoff.engine.normalisers import Moments
+from tradeoff.envs import finite_arrays, make_tabular, register, register_gymnasium
+from tradeoff.morl import CMORL
 
 TREASURE = (0.7, 8.2, 11.5, 14.0, 15.1, 16.1, 19.6, 20.3, 22.4, 23.7)
 CONCAVE = (1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 24.0, 50.0, 74.0, 124.0)
@@ -81,7 +81,7 @@ class Dice(gym.Env):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environments of this file under their names, for one test."""
-    monkeypatch.setattr("envs.registry._own", {})
+    monkeypatch.setattr("tradeoff.envs.registry._own", {})
     register("deal", partial(goods, 1))
     register("market", partial(goods, 2))
     register_gymnasium("dice", Dice)

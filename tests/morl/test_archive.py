@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.learner import Population
-from engine.normalisers import Moments
-from evaluation import hypervolume
-from morl.archive import Archive
+from tradeoff.engine.learner import Population
+from tradeoff.engine.normalisers import Moments
+from tradeoff.evaluation import hypervolume
+from tradeoff.morl.archive import Archive
 
 TIMES = (1, 3, 5, 7, 8, 9, 13, 14, 17, 19)
 CONVEX = (0.7, 8.2, 11.5, 14.0, 15.1, 16.1, 19.6, 20.3, 22.4, 23.7)

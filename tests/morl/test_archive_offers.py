@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import hypervolume
-from morl.archive import Archive
 from tests.morl.conftest import CONCAVE, TREASURE, population, sea
+from tradeoff.evaluation import hypervolume
+from tradeoff.morl.archive import Archive
 
 
 def offer(archive: Archive, points: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from morl.barrier import Barrier, thresholds
+from tradeoff.morl.barrier import Barrier, thresholds
 
 T, SHARE = 20.0, 0.9
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Generator, Tensor, tensor
 
-from engine import ActorCritic, Learner, LearnerConfig, Rollout, fresh_population, make_features, make_head
-from engine.scalarizers import Linear, Scalarizer
-from envs import make
-from morl.barrier import Barrier
+from tradeoff.engine import ActorCritic, Learner, LearnerConfig, Rollout, fresh_population, make_features, make_head
+from tradeoff.engine.scalarizers import Linear, Scalarizer
+from tradeoff.envs import make
+from tradeoff.morl.barrier import Barrier
 
 doubles = partial(torch.tensor, dtype=torch.float64)
 

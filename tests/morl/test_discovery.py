@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint
-from engine.run import make as real_make
-from engine.scalarizers import Linear
-from envs import register
-from morl import CMORL, Discovery, Front, Interrupted, ScalarReward, WeightedSumFront, discover
-from morl.barrier import Barrier
 from tests.morl.conftest import TINY, changed, goods
+from tradeoff.engine import checkpoint
+from tradeoff.engine.run import make as real_make
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.envs import register
+from tradeoff.morl import CMORL, Discovery, Front, Interrupted, ScalarReward, WeightedSumFront, discover
+from tradeoff.morl.barrier import Barrier
 
 DICE = changed(TINY, env="dice", discount=1.0, reference_point=(0.0, 0.0))
 
@@ -132,7 +132,7 @@ class Counted:
 @pytest.mark.parametrize("env", ["market", "deep-sea-treasure-v0", "dice"])
 def test_every_real_step_is_counted(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
-    monkeypatch.setattr("engine.run.make", lambda *a, **k: Counted(real_make(*a, **k), steps))
+    monkeypatch.setattr("tradeoff.engine.run.make", lambda *a, **k: Counted(real_make(*a, **k), steps))
     rows: list[dict[str, Any]] = []
     config = changed(TINY, env=env, steps=1000, horizon=6, evaluate_every=3, reference_point=(-9.0, -9.0))
     front = config.run(log=rows.append)

@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch import Generator
 
-from engine import LearnerConfig, Linear
-from engine.updates import SGD, Adam
-from evaluation import hypervolume
-from morl.dynamic_weights import (
+from tests.engine.conftest import Corridor
+from tests.engine.conftest import learner_for as learner_for  # fixtures here too
+from tests.engine.conftest import model_for as model_for
+from tradeoff.engine import LearnerConfig, Linear
+from tradeoff.engine.updates import SGD, Adam
+from tradeoff.evaluation import hypervolume
+from tradeoff.morl.dynamic_weights import (
     HypervolumeGuide,
     Stretched,
     floored,
@@ -21,10 +24,7 @@ from morl.dynamic_weights import (
     hypervolume_slope,
     influence_step,
 )
-from morl.gradient_rules import gram
-from tests.engine.conftest import Corridor
-from tests.engine.conftest import learner_for as learner_for  # fixtures here too
-from tests.engine.conftest import model_for as model_for
+from tradeoff.morl.gradient_rules import gram
 
 
 def test_the_influence_step_is_the_best_within_its_divergence() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.estimators import RETURNS
-from engine.recursion import CURVATURE, GRADIENT, RETURNS_CURVATURE
-from engine.updates import SGD, Adam, Normalised, Scheduled, Truncated
-from envs import finite_arrays, make_tabular, register
-from morl.estimator_methods import METHODS
+from tradeoff.engine.estimators import RETURNS
+from tradeoff.engine.recursion import CURVATURE, GRADIENT, RETURNS_CURVATURE
+from tradeoff.engine.updates import SGD, Adam, Normalised, Scheduled, Truncated
+from tradeoff.envs import finite_arrays, make_tabular, register
+from tradeoff.morl.estimator_methods import METHODS
 from tradeoff.registry import recommended
 
 RATES = {"tsivr": 1.0, "n-vr-pg": 0.3, "momentum": 0.1, "n-pg-igt": 1.0, "harpg": 1.0, "n-harpg": 1.0}

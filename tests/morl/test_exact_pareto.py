@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from morl.exact_pareto import dominating, exact_pareto, guided, non_uniformity, pareto_da
-from morl.gradient_rules import combined, gram
+from tradeoff.morl.exact_pareto import dominating, exact_pareto, guided, non_uniformity, pareto_da
+from tradeoff.morl.gradient_rules import combined, gram
 
 DRAWS = 60
 

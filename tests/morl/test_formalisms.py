@@ -12,14 +12,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from engine import Linear
-from engine.trajectories import Trajectories
-from envs import EnvSpec, finite_arrays, make_tabular
-from envs.finite import FiniteEnv, explore
-from morl import utilities as u
-from morl.criteria import ESR, SER, accrued
-from morl.scalarizers import Lexicographic, SERScalarizer
 from tests.morl.test_objectives import _chances, _learn
+from tradeoff.engine import Linear
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.envs import EnvSpec, finite_arrays, make_tabular
+from tradeoff.envs.finite import FiniteEnv, explore
+from tradeoff.morl import utilities as u
+from tradeoff.morl.criteria import ESR, SER, accrued
+from tradeoff.morl.scalarizers import Lexicographic, SERScalarizer
 
 PAGE = Path(__file__).parents[2] / "docs" / "objectives.md"
 ONE = torch.ones(1, 1)

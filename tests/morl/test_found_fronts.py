@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from engine import CheckpointError
-from evaluation import InvalidWeights, hypervolume
-from morl import (
+from tradeoff.engine import CheckpointError
+from tradeoff.evaluation import InvalidWeights, hypervolume
+from tradeoff.morl import (
     Front,
     NothingFits,
     known_front,
     recommended,
 )
-from morl.report import compare
+from tradeoff.morl.report import compare
 
 SEA = "deep-sea-treasure-v0"
 

@@ -12,10 +12,10 @@ import torch
 from gymnasium import spaces
 from torch import Generator
 
-from engine import ActorCritic, CheckpointError, Population, fresh_population, make_features, make_head
-from envs import TradeoffError
-from evaluation import InvalidWeights
-from morl import Front, NothingFits
+from tradeoff.engine import ActorCritic, CheckpointError, Population, fresh_population, make_features, make_head
+from tradeoff.envs import TradeoffError
+from tradeoff.evaluation import InvalidWeights
+from tradeoff.morl import Front, NothingFits
 
 POINTS = np.array([[0.0, 10.0], [2.0, 9.0], [6.0, 6.0], [10.0, 0.0]])
 

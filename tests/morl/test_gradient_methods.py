@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine import LearnerConfig
-from engine.compositions import constant
-from engine.episodes import coefficients
-from engine.estimators import RETURNS
-from engine.recursion import GRADIENT, Recursion
-from engine.scores import linearise
-from envs import finite_arrays, make, make_tabular, register
-from morl.gradient_methods import METHODS, Chooser, Ruled, fitted, stationarity
-from morl.gradient_rules import gram, mgda, nash
-from morl.rules import EPO, MGDA, Influence, NashMTL, PCGrad
 from tests.engine.estimators.conftest import world as world  # a fixture here too
+from tradeoff.engine import LearnerConfig
+from tradeoff.engine.compositions import constant
+from tradeoff.engine.episodes import coefficients
+from tradeoff.engine.estimators import RETURNS
+from tradeoff.engine.recursion import GRADIENT, Recursion
+from tradeoff.engine.scores import linearise
+from tradeoff.envs import finite_arrays, make, make_tabular, register
+from tradeoff.morl.gradient_methods import METHODS, Chooser, Ruled, fitted, stationarity
+from tradeoff.morl.gradient_rules import gram, mgda, nash
+from tradeoff.morl.rules import EPO, MGDA, Influence, NashMTL, PCGrad
 
 
 def meals(num_envs: int, **options: Any) -> Any:

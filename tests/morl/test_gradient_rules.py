@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator
 
-from morl.gradient_rules import (
+from tradeoff.morl.gradient_rules import (
     cagrad,
     combined,
     gram,
@@ -19,7 +19,7 @@ from morl.gradient_rules import (
     with_unit_gradients,
     without_silent,
 )
-from morl.simplex import least_on_simplex
+from tradeoff.morl.simplex import least_on_simplex
 
 DRAWS = 40
 

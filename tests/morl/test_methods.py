@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import LearnerConfig
-from envs import UnknownName, make
-from morl import CMORL, METHODS, Discovery, Front, WeightedSumFront, recommended
-from morl.methods import spread_preferences
-from morl.presets import BODY, SMALL, TREE
 from tests.morl.conftest import TINY, changed
+from tradeoff.engine import LearnerConfig
+from tradeoff.envs import UnknownName, make
+from tradeoff.morl import CMORL, METHODS, Discovery, Front, WeightedSumFront, recommended
+from tradeoff.morl.methods import spread_preferences
+from tradeoff.morl.presets import BODY, SMALL, TREE
 
 PLAIN = WeightedSumFront(**{f.name: getattr(TINY, f.name) for f in fields(WeightedSumFront)})
 
@@ -165,7 +165,7 @@ def test_a_preset_passes_over_what_a_method_does_not_have() -> None:
 
 
 def test_every_preset_is_of_an_environment_and_fits_it() -> None:
-    from morl.presets import PRESETS
+    from tradeoff.morl.presets import PRESETS
 
     for env in PRESETS:
         probe = make(env)

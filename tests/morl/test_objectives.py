@@ -12,24 +12,33 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine import ActorCritic, Learner, LearnerConfig, Linear, Rollout, fresh_population, make_features, make_head
-from engine.compositions import Composition, gpomdp
-from engine.episodes import occupancy_channels
-from engine.episodic import EpisodicLearner, episodic_learner
-from engine.normalisers import standard
-from engine.updates import Adam
-from envs import EnvSpec, finite_arrays, make_tabular
-from envs.accrued import AccruedReward
-from envs.finite import FiniteEnv, explore
-from envs.reward_machine import MachineReward, machine_model, reward_machine
-from evaluation import FiniteProblem, best_policy, concave_optimum, finite_problem, policy_returns
-from morl import utilities as u
-from morl.channels import AverageReturns, regularised
-from morl.criteria import ESR, SER, accrued
-from morl.occupancy import entropy
-from morl.orderings import max_min
-from morl.scalarizers import SERScalarizer
 from tests.envs.test_reward_machine import FETCH, LABELS, corridor_model, label
+from tradeoff.engine import (
+    ActorCritic,
+    Learner,
+    LearnerConfig,
+    Linear,
+    Rollout,
+    fresh_population,
+    make_features,
+    make_head,
+)
+from tradeoff.engine.compositions import Composition, gpomdp
+from tradeoff.engine.episodes import occupancy_channels
+from tradeoff.engine.episodic import EpisodicLearner, episodic_learner
+from tradeoff.engine.normalisers import standard
+from tradeoff.engine.updates import Adam
+from tradeoff.envs import EnvSpec, finite_arrays, make_tabular
+from tradeoff.envs.accrued import AccruedReward
+from tradeoff.envs.finite import FiniteEnv, explore
+from tradeoff.envs.reward_machine import MachineReward, machine_model, reward_machine
+from tradeoff.evaluation import FiniteProblem, best_policy, concave_optimum, finite_problem, policy_returns
+from tradeoff.morl import utilities as u
+from tradeoff.morl.channels import AverageReturns, regularised
+from tradeoff.morl.criteria import ESR, SER, accrued
+from tradeoff.morl.occupancy import entropy
+from tradeoff.morl.orderings import max_min
+from tradeoff.morl.scalarizers import SERScalarizer
 
 
 def _learn(

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from evaluation import finite_problem, occupancy
-from morl.occupancy import (
+from tradeoff.evaluation import finite_problem, occupancy
+from tradeoff.morl.occupancy import (
     entropy,
     imitation,
     occupancy_by_counts,

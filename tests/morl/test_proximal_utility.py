@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.learner import LearnerConfig
-from engine.scalarizers import Linear
-from envs import finite_arrays, make, make_tabular, register
-from morl import SER, SERScalarizer, proximal_settings
-from morl.proximal_utility import MOPPO, Blended
-from morl.utilities import harmonic
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.envs import finite_arrays, make, make_tabular, register
+from tradeoff.morl import SER, SERScalarizer, proximal_settings
+from tradeoff.morl.proximal_utility import MOPPO, Blended
+from tradeoff.morl.utilities import harmonic
 
 LEARNER = LearnerConfig(
     rollout_steps=64, environments=4, epochs=2, minibatches=2, learning_rate=2e-3, gamma=1.0, anneal=True, hidden=(8,)

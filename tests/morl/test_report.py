@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from evaluation import hypervolume
-from morl import Front, known_front
-from morl.report import compare, final_front, score_front, utility_weights
 from tests.morl.conftest import CONCAVE, TINY, TREASURE, changed, sea
+from tradeoff.evaluation import hypervolume
+from tradeoff.morl import Front, known_front
+from tradeoff.morl.report import compare, final_front, score_front, utility_weights
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_finished_run_reports_its_own_numbers() -> None:
 
 def test_luck_of_the_archive_does_not_reach_the_report() -> None:
     # The archive believes (9, 9) and (8, 10) of two policies that return the same: one is left, with its true return.
-    from morl import Discovery
+    from tradeoff.morl import Discovery
 
     run = Discovery(dataclasses.replace(TINY, env="deal"))
     assert run.learner is not None

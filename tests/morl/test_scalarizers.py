@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine import Linear
-from evaluation import Limit, constrained_optimum, finite_problem
-from morl import utilities as u
-from morl.criteria import ESR, SER, WrongCriterion, accrued
-from morl.orderings import chebyshev, max_min
-from morl.scalarizers import Lexicographic, SERScalarizer, TrackedIdeal, UtilityWarning, most_important_unmet
 from tests.morl.conftest import goods
+from tradeoff.engine import Linear
+from tradeoff.evaluation import Limit, constrained_optimum, finite_problem
+from tradeoff.morl import utilities as u
+from tradeoff.morl.criteria import ESR, SER, WrongCriterion, accrued
+from tradeoff.morl.orderings import chebyshev, max_min
+from tradeoff.morl.scalarizers import Lexicographic, SERScalarizer, TrackedIdeal, UtilityWarning, most_important_unmet
 
 NAN = torch.nan
 

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.errors import NumericalTrouble
-from morl import utilities as u
-from morl.occupancy import entropy, imitation
-from morl.orderings import (
+from tradeoff.envs.errors import NumericalTrouble
+from tradeoff.morl import utilities as u
+from tradeoff.morl.occupancy import entropy, imitation
+from tradeoff.morl.orderings import (
     achievement,
     augmented_chebyshev,
     chebyshev,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.scores import log_probs
-from engine.updates import Adam, Normalised, Truncated
-from envs import finite_arrays, make, make_tabular, register
-from morl import utility_settings
-from morl.utility_methods import METHODS, MOPG, MOTSIVRPG, MONormalisedIGT, MOStormPG, UtilityConfig
+from tradeoff.engine.scores import log_probs
+from tradeoff.engine.updates import Adam, Normalised, Truncated
+from tradeoff.envs import finite_arrays, make, make_tabular, register
+from tradeoff.morl import utility_settings
+from tradeoff.morl.utility_methods import METHODS, MOPG, MOTSIVRPG, MONormalisedIGT, MOStormPG, UtilityConfig
 
 
 def arms(num_envs: int, **options: object) -> object:

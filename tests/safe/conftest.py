@@ -11,13 +11,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from engine.normalisers import standard
-from engine.scalarizers import Linear
-from engine.updates import Update
-from envs.protocol import EnvSpec
-from safe.constraints import Constraint, Constraints, bind
-from safe.duals import DualRule, Lagrangian
-from safe.optimism import OptimisticWeights
+from tradeoff.engine.normalisers import standard
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.engine.updates import Update
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.constraints import Constraint, Constraints, bind
+from tradeoff.safe.duals import DualRule, Lagrangian
+from tradeoff.safe.optimism import OptimisticWeights
 
 
 def chances(learner: Any, observations: Tensor, context: Sequence[float] = ()) -> np.ndarray:

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint
-from engine.learner import LearnerConfig
-from engine.run import Interrupted, complete
-from envs import finite_arrays, make_tabular, register
-from evaluation import constrained_optimum, finite_problem
-from safe.budget_methods import METHODS, Simmer
-from safe.constraints import BadLimit
 from tradeoff.cli import main
+from tradeoff.engine import checkpoint
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.run import Interrupted, complete
+from tradeoff.envs import finite_arrays, make_tabular, register
+from tradeoff.evaluation import constrained_optimum, finite_problem
 from tradeoff.replay_trained import replay
+from tradeoff.safe.budget_methods import METHODS, Simmer
+from tradeoff.safe.constraints import BadLimit
 
 STEPS, LIMIT, BEST = 10, "2.5", 8.0
 MODEL = finite_arrays(np.ones((1, 2, 1)), [[[0.5], [2.0]]], cost=[[[0.0, 0.0], [1.0, 0.25]]], horizon=STEPS)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.learner import LearnerConfig
-from engine.trajectories import Trajectories
-from envs import make
-from safe.conditioned import (
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.envs import make
+from tradeoff.safe.conditioned import (
     ConditionedLagrangian,
     LimitDraws,
     NodeReturns,
@@ -21,7 +21,7 @@ from safe.conditioned import (
     lattice,
     spread_evenly,
 )
-from safe.constraints import BadLimit, Constraint
+from tradeoff.safe.constraints import BadLimit, Constraint
 
 TIME = Constraint(cost="time", limit=(-20.0, -4.0), sense=">=")
 

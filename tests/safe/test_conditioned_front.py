@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.learner import LearnerConfig
-from safe.conditioned_methods import ConditionedRun
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.safe.conditioned_methods import ConditionedRun
 
 SMALL = LearnerConfig(
     rollout_steps=32, environments=64, epochs=4, minibatches=4, learning_rate=2e-3, gamma=1.0, entropy=0.05,

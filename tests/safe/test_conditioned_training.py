@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint
-from engine.learner import LearnerConfig
-from engine.run import Interrupted, complete
-from engine.trained import Trained
-from envs.errors import TradeoffError
-from envs.protocol import EnvSpec
-from safe.conditioned import ConditionedLagrangian
-from safe.conditioned_methods import (
+from tradeoff.engine import checkpoint
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.run import Interrupted, complete
+from tradeoff.engine.trained import Trained
+from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.conditioned import ConditionedLagrangian
+from tradeoff.safe.conditioned_methods import (
     ConditionedRun,
     at,
     fitted,
@@ -28,7 +28,7 @@ from safe.conditioned_methods import (
     sweep_points,
     unkept,
 )
-from safe.constraints import BadLimit, Constraint
+from tradeoff.safe.constraints import BadLimit, Constraint
 
 SMALL = LearnerConfig(
     rollout_steps=32, environments=64, epochs=4, minibatches=4, learning_rate=2e-3, gamma=0.99, entropy=0.05,

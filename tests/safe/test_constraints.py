@@ -8,10 +8,10 @@ from math import nan
 import pytest
 import torch
 
-from engine.trajectories import Trajectories
-from envs.errors import UnknownName
-from safe.constraints import BadLimit, Constraint, bind, default_constraints, discounted_limit
-from safe.measuring import PATIENCE, MeasuredReturns, SafetyWarning
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.envs.errors import UnknownName
+from tradeoff.safe.constraints import BadLimit, Constraint, bind, default_constraints, discounted_limit
+from tradeoff.safe.measuring import PATIENCE, MeasuredReturns, SafetyWarning
 
 
 def _rollout(channels, ended, start=True, objectives=1):

@@ -7,13 +7,13 @@ from math import inf, nan
 import pytest
 import torch
 
-from engine.scalarizers import Linear
-from engine.updates import SGD
-from envs.errors import NumericalTrouble
-from safe.constraints import BadLimit, Constraint
-from safe.duals import PID, Lagrangian, OptimisticAscent, augmented, projected_ascent
-from safe.measuring import SafetyWarning
-from safe.optimism import Optimistic, OptimisticWeights
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.engine.updates import SGD
+from tradeoff.envs.errors import NumericalTrouble
+from tradeoff.safe.constraints import BadLimit, Constraint
+from tradeoff.safe.duals import PID, Lagrangian, OptimisticAscent, augmented, projected_ascent
+from tradeoff.safe.measuring import SafetyWarning
+from tradeoff.safe.optimism import Optimistic, OptimisticWeights
 
 
 def _multipliers(rule, violations):

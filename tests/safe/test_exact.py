@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import checkpoint
-from engine.run import Interrupted, complete
-from envs import finite_arrays, make, make_tabular
-from safe.constraints import BadLimit, Constraint
-from safe.exact import beside, exact_optimum
 from tradeoff.cli import main
+from tradeoff.engine import checkpoint
+from tradeoff.engine.run import Interrupted, complete
+from tradeoff.envs import finite_arrays, make, make_tabular
 from tradeoff.options import training
+from tradeoff.safe.constraints import BadLimit, Constraint
+from tradeoff.safe.exact import beside, exact_optimum
 
 SPEC = make("deep-sea-treasure-v0").spec
 WORDS = [
@@ -86,7 +86,7 @@ def test_where_no_episode_ends_means_are_checked_in_the_long_run(monkeypatch: py
     move[:, 0, 0] = move[:, 1, 1] = paid[:, 1] = cost[1] = 1
     cost[0] = 0.25
     model = finite_arrays(move, paid, cost=cost, horizon=None)
-    monkeypatch.setattr("safe.exact.finite_model", lambda id: model)
+    monkeypatch.setattr("tradeoff.safe.exact.finite_model", lambda id: model)
     env = make_tabular(model, 1, id="oven", objectives=["work"], costs=["heat"])
     heat = {"cost": "heat", "scale": "average"}
     assert exact_optimum([Constraint(**heat, limit=0.25)], env.spec, 1.0) is None  # kept, and never ends

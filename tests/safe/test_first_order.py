@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from engine.actor_critic import ACTOR, CRITIC, ActorCritic
-from engine.features import Features
-from engine.heads import Categorical
-from engine.surrogates import ppo_clip
-from engine.trajectories import Batch
-from safe.constraints import Constraint
-from safe.first_order import FOCOPS, ExactPenalty, Projection
+from tradeoff.engine.actor_critic import ACTOR, CRITIC, ActorCritic
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical
+from tradeoff.engine.surrogates import ppo_clip
+from tradeoff.engine.trajectories import Batch
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.first_order import FOCOPS, ExactPenalty, Projection
 
 CLIP = 0.2
 

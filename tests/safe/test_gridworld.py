@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from engine.learner import LearnerConfig
-from envs.tabular import finite_arrays, make_tabular
-from evaluation import ConstrainedOptimum, FiniteProblem, constrained_optimum, finite_problem, policy_returns
-from safe.conditioned import ConditionedLagrangian, conditioned_learner, hats
-from safe.constraints import Constraint
-from safe.duals import PID
-from safe.report import broken_when_deterministic
-from safe.solvers import SOLVERS, constrained_learner
-from safe.trust_region import Ball
 from tests.safe.conftest import chances
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.envs.tabular import finite_arrays, make_tabular
+from tradeoff.evaluation import ConstrainedOptimum, FiniteProblem, constrained_optimum, finite_problem, policy_returns
+from tradeoff.safe.conditioned import ConditionedLagrangian, conditioned_learner, hats
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.duals import PID
+from tradeoff.safe.report import broken_when_deterministic
+from tradeoff.safe.solvers import SOLVERS, constrained_learner
+from tradeoff.safe.trust_region import Ball
 
 SIDE, GOAL, DISCOUNT, SLIP = 5, (4, 0), 0.9, 0.1
 POLICIES = 3  # trained side by side, each from samples of its own

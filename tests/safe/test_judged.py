@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluate import Scores
-from engine.run import complete
-from envs import make
-from safe.budget_methods import METHODS as BUDGETS
-from safe.constraints import Constraint, bind
-from safe.methods import METHODS, at_scale, by_likeliest, kept
+from tradeoff.engine.evaluate import Scores
+from tradeoff.engine.run import complete
+from tradeoff.envs import make
+from tradeoff.safe.budget_methods import METHODS as BUDGETS
+from tradeoff.safe.constraints import Constraint, bind
+from tradeoff.safe.methods import METHODS, at_scale, by_likeliest, kept
 
 
 def test_every_scale_by_hand() -> None:

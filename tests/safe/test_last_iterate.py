@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.updates import SGD
-from evaluation import constrained_optimum, exact_jacobian, finite_problem
-from safe.duals import OptimisticAscent, augmented, projected_ascent
-from safe.optimism import Optimistic
+from tradeoff.engine.updates import SGD
+from tradeoff.evaluation import constrained_optimum, exact_jacobian, finite_problem
+from tradeoff.safe.duals import OptimisticAscent, augmented, projected_ascent
+from tradeoff.safe.optimism import Optimistic
 
 TRUTH = {"two-states": (0.388788, 0.3, 0.801989), "reward-is-cost": (0.5, 0.5, 1.0), "at-least": (0.5, 0.5, 1.0)}
 # Steps of policy and multiplier, policy by mirror ascent (logits move by Q) or by the gradient of J.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from safe.novelty import categorical_distance, ctnb_direction, gaussian_distance, novelty
+from tradeoff.safe.novelty import categorical_distance, ctnb_direction, gaussian_distance, novelty
 
 
 def test_the_distance_of_normals_is_that_of_their_quantiles(tensor) -> None:

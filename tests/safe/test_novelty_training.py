@@ -17,20 +17,20 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.features import make_features
-from engine.heads import Categorical, Gaussian
-from engine.learner import LearnerConfig
-from engine.normalisers import standard
-from engine.population import fresh_population
-from engine.run import complete
-from envs import TradeoffError, make, register
-from envs.finite import FiniteModel
-from envs.tabular import finite_arrays, make_tabular
-from safe.novelty import action_distance
-from safe.novelty_methods import CTNB, IPD, METHODS
-from safe.novelty_watch import Acting, NoveltyWatch, acting, stacked
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.features import make_features
+from tradeoff.engine.heads import Categorical, Gaussian
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.engine.normalisers import standard
+from tradeoff.engine.population import fresh_population
+from tradeoff.engine.run import complete
+from tradeoff.envs import TradeoffError, make, register
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.envs.tabular import finite_arrays, make_tabular
 from tradeoff.replay_trained import replay
+from tradeoff.safe.novelty import action_distance
+from tradeoff.safe.novelty_methods import CTNB, IPD, METHODS
+from tradeoff.safe.novelty_watch import Acting, NoveltyWatch, acting, stacked
 
 SIDE, START, GOAL, WALL = 3, 7, 1, 4
 LEFT, RIGHT, WORTH = 3, 1, 0.9**3

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from envs import make
-from safe.conditioned import ConditionedLagrangian
-from safe.methods import ConstrainedConfig
-from safe.presets import gains_for
-from safe.soft_solvers import CAL, SACPID, SACLagrangian
-from safe.solvers import CRPO, P3O, AugmentedLagrangian, FOCOPSolver, PIDLagrangian, PlainLagrangian, ReLOAD
+from tradeoff.envs import make
 from tradeoff.options import training
 from tradeoff.registry import METHODS, recommended
+from tradeoff.safe.conditioned import ConditionedLagrangian
+from tradeoff.safe.methods import ConstrainedConfig
+from tradeoff.safe.presets import gains_for
+from tradeoff.safe.soft_solvers import CAL, SACPID, SACLagrangian
+from tradeoff.safe.solvers import CRPO, P3O, AugmentedLagrangian, FOCOPSolver, PIDLagrangian, PlainLagrangian, ReLOAD
 
 CHEETAH = make("mo-halfcheetah-v5").spec  # 1000 steps: fifty times the 20 that the gains are meant for
 

@@ -7,9 +7,9 @@ from math import log, nan
 import pytest
 import torch
 
-from engine.scalarizers import Linear
-from safe.constraints import Constraint
-from safe.primal import LogBarrier, Switch
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.primal import LogBarrier, Switch
 
 
 def test_crpo_descends_the_worst_broken_cost_alone(bound, tensor) -> None:

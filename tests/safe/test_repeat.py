@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.learner import LearnerConfig
-from envs import finite_arrays, make, make_tabular, register
-from safe.budget_methods import Saute
-from safe.constraints import Constraint
-from safe.exact import exact_optimum
-from safe.methods import METHODS
 from tradeoff.cli import main
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.envs import finite_arrays, make, make_tabular, register
 from tradeoff.replay_trained import replay
+from tradeoff.safe.budget_methods import Saute
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.exact import exact_optimum
+from tradeoff.safe.methods import METHODS
 
 HORIZON, REPEAT, POLICIES = 12, 3, 2
 MODEL = finite_arrays(np.ones((1, 2, 1)), [[[0.5], [2.0]]], cost=[[[0.0], [1.0]]], horizon=HORIZON)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from safe.bounds import BadCosts, clopper_pearson, cvar_bound, mean_bound
-from safe.constraints import Constraint
-from safe.report import broken_when_deterministic, broken_when_stochastic, count, safety_report
+from tradeoff.safe.bounds import BadCosts, clopper_pearson, cvar_bound, mean_bound
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.report import broken_when_deterministic, broken_when_stochastic, count, safety_report
 
 HEAT, NOISE = Constraint(cost="heat", limit=1.0), Constraint(cost="noise", limit=0.5)
 COSTS = {"heat": [0.0] * 95 + [2.0] * 5, "noise": [1.0] * 100}

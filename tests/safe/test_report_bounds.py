@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest
 
-from safe.bounds import (
+from tradeoff.safe.bounds import (
     BadCosts,
     clopper_pearson,
     conditional_value_at_risk,

@@ -15,17 +15,24 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from engine.actor_critic import ACTOR
-from engine.learner import Learner, LearnerConfig
-from envs.batched import BatchedEnv, Outcome
-from envs.finite import FiniteModel
-from envs.protocol import EnvSpec
-from envs.tabular import finite_arrays, make_tabular
-from evaluation import ConstrainedOptimum, constrained_optimum, finite_problem, policy_returns
-from safe.constraints import Constraint
-from safe.duals import PID
-from safe.solvers import SOLVERS, AugmentedLagrangian, PIDLagrangian, PlainLagrangian, ReLOAD, constrained_learner
 from tests.safe.conftest import chances
+from tradeoff.engine.actor_critic import ACTOR
+from tradeoff.engine.learner import Learner, LearnerConfig
+from tradeoff.envs.batched import BatchedEnv, Outcome
+from tradeoff.envs.finite import FiniteModel
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.envs.tabular import finite_arrays, make_tabular
+from tradeoff.evaluation import ConstrainedOptimum, constrained_optimum, finite_problem, policy_returns
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.duals import PID
+from tradeoff.safe.solvers import (
+    SOLVERS,
+    AugmentedLagrangian,
+    PIDLagrangian,
+    PlainLagrangian,
+    ReLOAD,
+    constrained_learner,
+)
 
 JOBS, ARRIVAL, SERVICE, DISCOUNT = 6, 0.5, (0.3, 0.9), 0.9
 ENERGY = 0.5  # of a step of fast work

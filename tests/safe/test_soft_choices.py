@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import Generator
 
-from engine import checkpoint
-from engine.run import Interrupted, complete
-from engine.soft_config import SoftConfig
-from envs import finite_model, make
-from envs.finite import FiniteEnv
-from envs.tabular import finite_arrays, make_tabular
-from evaluation import constrained_optimum, finite_problem, policy_returns
-from safe.constraints import Constraint
-from safe.soft_methods import METHODS
-from safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
-from safe.variational import CVPO, fit_choices, reweigh
-from safe.worst_case import WCSAC, RiskCritics
 from tests.safe.conftest import chances
+from tradeoff.engine import checkpoint
+from tradeoff.engine.run import Interrupted, complete
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.envs import finite_model, make
+from tradeoff.envs.finite import FiniteEnv
+from tradeoff.envs.tabular import finite_arrays, make_tabular
+from tradeoff.evaluation import constrained_optimum, finite_problem, policy_returns
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.soft_methods import METHODS
+from tradeoff.safe.soft_solvers import CAL, SACPID, SACLagrangian, soft_learner
+from tradeoff.safe.variational import CVPO, fit_choices, reweigh
+from tradeoff.safe.worst_case import WCSAC, RiskCritics
 
 QUICK = SoftConfig(
     rollout_steps=8, environments=16, batch=64, warmup=512, capacity=50_000, hidden=(32, 32), gamma=0.97,

@@ -14,19 +14,19 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine import checkpoint
-from engine.evaluate import evaluate
-from engine.run import Interrupted, complete
-from engine.scalarizers import Linear
-from engine.soft import SoftLearner
-from engine.soft_config import SoftConfig
-from engine.updates import SGD
-from envs.batched import BatchedEnv, Outcome
-from envs.protocol import EnvSpec
-from safe.constraints import BadLimit, Constraint
-from safe.foresight import LogAscent, foreseen
-from safe.soft_methods import METHODS
-from safe.soft_solvers import (
+from tradeoff.engine import checkpoint
+from tradeoff.engine.evaluate import evaluate
+from tradeoff.engine.run import Interrupted, complete
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.engine.soft import SoftLearner
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.updates import SGD
+from tradeoff.envs.batched import BatchedEnv, Outcome
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.constraints import BadLimit, Constraint
+from tradeoff.safe.foresight import LogAscent, foreseen
+from tradeoff.safe.soft_methods import METHODS
+from tradeoff.safe.soft_solvers import (
     CAL,
     SACPID,
     OnEpisodes,
@@ -36,8 +36,8 @@ from safe.soft_solvers import (
     SoftParts,
     soft_learner,
 )
-from safe.variational import CVPO
-from safe.worst_case import WCSAC
+from tradeoff.safe.variational import CVPO
+from tradeoff.safe.worst_case import WCSAC
 
 HORIZON, LIMIT = 50, 12.5
 QUICK = SoftConfig(
@@ -239,7 +239,7 @@ def test_every_rule_prices_as_by_hand_and_moves_the_actor(solver: Any, price: Ca
 @pytest.fixture
 def glider() -> str:
     """Known to the program for as long as a test lasts."""
-    from envs import registry
+    from tradeoff.envs import registry
 
     registry.register("glider-v0", lambda n, device, seed, max_episode_steps: Glider(n, seed))
     yield "glider-v0"

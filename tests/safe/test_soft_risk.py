@@ -11,15 +11,15 @@ import torch
 from gymnasium import spaces
 from torch import Generator, Tensor
 
-from engine.soft import SoftLearner
-from engine.soft_config import SoftConfig
-from engine.soft_head import StateGaussian
-from envs.batched import BatchedEnv, Outcome
-from envs.protocol import EnvSpec
-from safe.constraints import Constraint
-from safe.soft_solvers import soft_learner
-from safe.variational import CVPO, fit, reweigh
-from safe.worst_case import WCSAC, RiskCritics, worst_mean
+from tradeoff.engine.soft import SoftLearner
+from tradeoff.engine.soft_config import SoftConfig
+from tradeoff.engine.soft_head import StateGaussian
+from tradeoff.envs.batched import BatchedEnv, Outcome
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.soft_solvers import soft_learner
+from tradeoff.safe.variational import CVPO, fit, reweigh
+from tradeoff.safe.worst_case import WCSAC, RiskCritics, worst_mean
 
 CONFIG = SoftConfig(rollout_steps=8, environments=8, batch=64, warmup=64, capacity=8192, hidden=(16, 16),
                     normalise=False)  # fmt: skip

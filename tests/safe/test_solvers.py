@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from engine.actor_critic import ACTOR, CRITIC
-from engine.learner import Learner, LearnerConfig, fresh_population
-from engine.rollout import Rollout
-from engine.scalarizers import Linear
-from envs.errors import UnknownName
-from envs.tabular import finite_arrays, make_tabular
-from safe import first_order
-from safe.constraints import BadLimit, Constraint
-from safe.duals import PID
-from safe.optimism import OptimisticWeights
-from safe.solvers import SOLVERS, PlainLagrangian, constrained_learner
-from safe.trust_region import Ball
+from tradeoff.engine.actor_critic import ACTOR, CRITIC
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.rollout import Rollout
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.envs.errors import UnknownName
+from tradeoff.envs.tabular import finite_arrays, make_tabular
+from tradeoff.safe import first_order
+from tradeoff.safe.constraints import BadLimit, Constraint
+from tradeoff.safe.duals import PID
+from tradeoff.safe.optimism import OptimisticWeights
+from tradeoff.safe.solvers import SOLVERS, PlainLagrangian, constrained_learner
+from tradeoff.safe.trust_region import Ball
 
 CONFIG = LearnerConfig(rollout_steps=8, environments=8, epochs=2, minibatches=2, hidden=(8,), learning_rate=0.01)
 LOOSE, TIGHT = 1e6, 0.1

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.actor_critic import ACTOR, ActorCritic
-from engine.features import Features
-from engine.heads import Categorical, Gaussian
-from engine.trajectories import Batch
-from safe.trust_region import (
+from tradeoff.engine.actor_critic import ACTOR, ActorCritic
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical, Gaussian
+from tradeoff.engine.trajectories import Batch
+from tradeoff.safe.trust_region import (
     Ball,
     Local,
     cpo_step,

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.trained import Trained
-from envs.errors import UnknownName
 from tests.tradeoff.conftest import Refuses
 from tradeoff import benchmark
 from tradeoff.cli import main
+from tradeoff.engine.trained import Trained
+from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput
 from tradeoff.standings import FILES, summarise, table, write
 from tradeoff.standings_plots import PICTURES, front

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.learner import LearnerConfig
-from morl import CMORL, METHODS, WeightedSumFront, recommended
 from tests.tradeoff.conftest import Refuses
 from tradeoff import registry
 from tradeoff.cli import COMMANDS, main, short_warnings
+from tradeoff.engine.learner import LearnerConfig
+from tradeoff.morl import CMORL, METHODS, WeightedSumFront, recommended
 from tradeoff.options import training, wanted
 from tradeoff.settings import Settings, build, read_settings, write_settings
 
@@ -36,11 +36,10 @@ def test_help_teaches_without_loading_torch() -> None:
 
 
 def test_python_names_are_loaded_when_used() -> None:
-    import morl
     import tradeoff
     from tradeoff import run
 
-    assert (tradeoff.CMORL, tradeoff.Front, tradeoff.train) == (morl.CMORL, morl.Front, run.train)
+    assert (tradeoff.CMORL, tradeoff.Front, tradeoff.train) == (tradeoff.morl.CMORL, tradeoff.morl.Front, run.train)
     assert sorted(tradeoff.HOMES) == tradeoff.__all__ and len(tradeoff.__all__) == 7
     with pytest.raises(AttributeError, match="nonsense"):
         tradeoff.nonsense  # noqa: B018

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.trained import Trained
-from envs import make
-from safe.conditioned_methods import policy_at
-from safe.constraints import Constraint
 from tests.tradeoff.conftest import Refuses
 from tradeoff import limit_front
 from tradeoff.cli import main
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import make
+from tradeoff.safe.conditioned_methods import policy_at
+from tradeoff.safe.constraints import Constraint
 
 TRAIN = [
     *("conditioned-lagrangian", "--env", "deep-sea-treasure-v0", "--limit", "time>=-20..-4", "--weights", "1", "0"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.trained import Trained
 from tests.tradeoff.conftest import Refuses
 from tradeoff.cli import main
+from tradeoff.engine.trained import Trained
 from tradeoff.options import training
 from tradeoff.run import default_folder
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.trained import Trained
-from safe.constraints import Constraint
 from tradeoff.cli import main
 from tradeoff.curves import Panel, _draw, _limit_lines, _warnings, draw, measured, panels, usual_size
 from tradeoff.drawing import blank
+from tradeoff.engine.trained import Trained
+from tradeoff.safe.constraints import Constraint
 
 
 def history(limits: list[str], prices: Sequence[Any] = (), discount: float = 0.5) -> Any:

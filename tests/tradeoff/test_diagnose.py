@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.diagnostics import Interval
-from envs import finite_arrays, make_tabular, register
 from tests.tradeoff.conftest import Refuses, contents
 from tradeoff.cli import main
 from tradeoff.diagnose import diagnose
+from tradeoff.engine.diagnostics import Interval
+from tradeoff.envs import finite_arrays, make_tabular, register
 from tradeoff.verdicts import on_baseline, on_batch, on_carriers, on_conflict, on_memory, shown
 
 
@@ -27,7 +27,7 @@ def arms(num_envs: int, **options: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.registry._own", {})
+    monkeypatch.setattr("tradeoff.envs.registry._own", {})
     register("two-arms", arms)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morl import Front
 from tests.tradeoff.conftest import Refuses
 from tradeoff.beside import common_curves
 from tradeoff.cli import main
 from tradeoff.drawing import curve
+from tradeoff.morl import Front
 from tradeoff.summary import summary
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from envs import register_gymnasium
 from tests.tradeoff.conftest import SMALL, assert_same_results, contents
 from tradeoff.cli import main
+from tradeoff.envs import register_gymnasium
 from tradeoff.metrics import BASE, Metrics
 
 
@@ -125,7 +125,7 @@ def test_an_environment_whose_state_cannot_be_read_goes_on_from_a_reset(
 ) -> None:
     import mo_gymnasium
 
-    monkeypatch.setattr("envs.registry._own", {})
+    monkeypatch.setattr("tradeoff.envs.registry._own", {})
     register_gymnasium("sea", lambda: mo_gymnasium.make("deep-sea-treasure-v0"), objectives=("treasure", "time"))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     words = ["train", "c-morl", *SMALL, "--env", "sea", "--horizon", "20", "--steps", "4000", "--quiet", "--out"]

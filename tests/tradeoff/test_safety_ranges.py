@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs import finite_arrays, make, make_tabular
-from envs.errors import UnknownName
+from tradeoff.envs import finite_arrays, make, make_tabular
+from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput
 from tradeoff.safety_ranges import given_ranges, known_range
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safe.bounds import clopper_pearson, cvar_bound, hoeffding, mean_bound
-from safe.constraints import Constraint
-from safe.report import safety_report
 from tests.tradeoff.conftest import Refuses, contents
 from tradeoff.cli import main
 from tradeoff.replay_trained import replay
+from tradeoff.safe.bounds import clopper_pearson, cvar_bound, hoeffding, mean_bound
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.report import safety_report
 from tradeoff.safety_picture import MOST, _bins, _panel, window
 
 WORDS = ("--env", "deep-sea-treasure-v0", "--policies", "2", "--steps", "1000", "--final-episodes", "3", "--quiet")

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint import load_newest
-from engine.trained import Trained
-from envs import finite_arrays, make_tabular, register
-from envs.finite import FiniteEnv
-from safe.measuring import SafetyWarning
 from tests.tradeoff.conftest import Refuses, contents
 from tradeoff.cli import main
+from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import finite_arrays, make_tabular, register
+from tradeoff.envs.finite import FiniteEnv
+from tradeoff.safe.measuring import SafetyWarning
 
 FAULT = {"steps": math.inf}  # after so many steps the first cost is no number
 SEA = ("--env", "deep-sea-treasure-v0", "--limit", "time>=-2", "--steps", "3000", "--final-episodes", "2", "--quiet")
@@ -49,7 +49,7 @@ def stove(num_envs: int, ends: bool = True, **options: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.registry._own", {})
+    monkeypatch.setattr("tradeoff.envs.registry._own", {})
     monkeypatch.setitem(FAULT, "steps", math.inf)
     register("stove", stove)
     register("oven", lambda num_envs, **options: stove(num_envs, ends=False, **options))
@@ -108,7 +108,7 @@ def test_exploding_prices_are_named_and_leave_parameters_alone(
 
 
 def test_episodes_that_never_end_are_told(tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["engine.evaluate"], "PATIENCE", 50)
+    monkeypatch.setattr(sys.modules["tradeoff.engine.evaluate"], "PATIENCE", 50)
     folder = tmp_path / "run"
     said = refuses("train", "lagrangian", "--env", "oven", *STOVE, "--quiet", "--out", folder)
     assert "an episode of stove has not ended in 50 steps; set a horizon: --horizon 1000 cuts episodes" in said

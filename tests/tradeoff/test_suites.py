@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.trained import Trained
-from envs import list_environments
 from tradeoff.cli import main
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import list_environments
 from tradeoff.suites import SUITES
 
 EXACT = {"safe-two-states-v0": 0.388788, "safe-grid-v0": 0.405089, "safe-queue-v0": 0.706012,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import checkpoint
-from engine.run import Interrupted, complete
-from engine.trained import Trained
 from tradeoff.cli import main
+from tradeoff.engine import checkpoint
+from tradeoff.engine.run import Interrupted, complete
+from tradeoff.engine.trained import Trained
 from tradeoff.options import gathered, training
 
 WORDS = [

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint import load_newest
-from engine.scalarizers import Linear
-from engine.trained import Trained
-from envs import finite_arrays, make_tabular, register
-from envs.finite import FiniteEnv
-from evaluation import concave_optimum, finite_problem
-from evaluation.concave import NotConcave
 from tests.tradeoff.conftest import Refuses, contents
 from tradeoff.cli import main
 from tradeoff.diagnose import diagnose
+from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.scalarizers import Linear
+from tradeoff.engine.trained import Trained
+from tradeoff.envs import finite_arrays, make_tabular, register
+from tradeoff.envs.finite import FiniteEnv
+from tradeoff.evaluation import concave_optimum, finite_problem
+from tradeoff.evaluation.concave import NotConcave
 
 SUNK = {"by": 0.0}  # taken off every first reward while it is above zero
 
@@ -50,7 +50,7 @@ def shop(num_envs: int, **options: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.registry._own", {})
+    monkeypatch.setattr("tradeoff.envs.registry._own", {})
     monkeypatch.setitem(SUNK, "by", 0.0)
     register("shop", shop)
 
@@ -60,7 +60,7 @@ SMALL = ("--env", "shop", "--steps", "6000", "--hidden", "4", "--evaluate-every"
 
 def _until(monkeypatch: pytest.MonkeyPatch, folder: Path, wrong: Callable[[], None], checkpoints: int = 1) -> None:
     """Let `wrong` happen once so many checkpoints lie in the folder."""
-    from engine import run
+    from tradeoff.engine import run
 
     plain = run.save_numbered
 
@@ -137,7 +137,7 @@ def test_importance_weights_that_explode_stop_the_run_with_advice(
     tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The policy before a step finds what the present one did e^100 times as likely, at each of six steps."""
-    from engine import recursion
+    from tradeoff.engine import recursion
 
     folder, plain = tmp_path / "run", recursion.log_probs
     large = ("--utility", "linear", "--checkpoint", "8", "--batch", "8", "--period", "9", "--evaluate-every", "1")
@@ -183,7 +183,7 @@ def test_a_front_method_keeps_its_archive_with_a_channel_that_never_varies(tmp_p
     words = ["c-morl", "--env", "shop", "--steps", "4000", "--policies", "3", "--rollout-steps", "12", "--epochs", "2",
              "--minibatches", "2", "--environments", "4", "--evaluate-every", "3", "--quiet"]  # fmt: skip
     assert main(["train", *words, "--out", str(folder)]) == 0
-    from morl import Front
+    from tradeoff.morl import Front
 
     front = Front.load(folder)
     assert len(front) >= 1 and (front.points[:, 2] == 30).all()

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.episodes import Episodes, discounted, unfold
-from engine.features import Features
-from engine.heads import Categorical
-from engine.trajectories import fold
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.episodes import Episodes, discounted, unfold
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical
+from tradeoff.engine.trajectories import fold
 
 STATES, ACTIONS, HORIZON, DISCOUNT, END = 3, 2, 4, 0.9, 3
 EYE = torch.eye(STATES + 1).double()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.compositions import (
+from tradeoff.engine.compositions import (
     Composition,
     coin,
     constant,
@@ -27,9 +27,9 @@ from engine.compositions import (
     svrpg,
     tsivr,
 )
-from engine.estimators import RETURNS
-from engine.recursion import GRADIENT
-from engine.updates import SGD, Normalised, Scheduled, Truncated
+from tradeoff.engine.estimators import RETURNS
+from tradeoff.engine.recursion import GRADIENT
+from tradeoff.engine.updates import SGD, Normalised, Scheduled, Truncated
 
 EXACT = {"rtol": 0.0, "atol": 1e-9}
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Generator
 
-from engine.actor_critic import ActorCritic
-from engine.curvature import curvature, slopes
-from engine.episodes import Episodes
-from engine.features import Features
-from engine.heads import Categorical, Gaussian
-from engine.soft_head import StateGaussian
-from engine.trajectories import fold
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.curvature import curvature, slopes
+from tradeoff.engine.episodes import Episodes
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical, Gaussian
+from tradeoff.engine.soft_head import StateGaussian
+from tradeoff.engine.trajectories import fold
 
 HEADS = {
     "categorical": Categorical((3,)),

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.actor_critic import ActorCritic
-from engine.diagnostics import (
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.diagnostics import (
     Seconds,
     blend_gain,
     correlation,
@@ -21,11 +21,11 @@ from engine.diagnostics import (
     second_moments,
     signal_to_noise,
 )
-from engine.episodes import Episodes, coefficients, effective_sample_size, mixed
-from engine.features import Features
-from engine.heads import Categorical
-from engine.probes import effective_share, per_trajectory, weights_at
-from engine.scores import linearise, squared_norms
+from tradeoff.engine.episodes import Episodes, coefficients, effective_sample_size, mixed
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical
+from tradeoff.engine.probes import effective_share, per_trajectory, weights_at
+from tradeoff.engine.scores import linearise, squared_norms
 
 ONCE = torch.ones(1, 4, dtype=torch.float64)
 

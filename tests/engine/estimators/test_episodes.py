@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-import engine.scores
-from engine.actor_critic import ActorCritic
-from engine.episodes import (
+import tradeoff.engine.scores
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.episodes import (
     Episodes,
     alive_steps,
     coefficients,
@@ -18,11 +18,11 @@ from engine.episodes import (
     returns,
     unfold,
 )
-from engine.features import Features
-from engine.heads import Categorical, Gaussian
-from engine.scores import channel_gradients, linearise, log_probs, squared_norms, trajectory_gradients
-from engine.trajectories import fold
-from envs.errors import NumericalTrouble
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical, Gaussian
+from tradeoff.engine.scores import channel_gradients, linearise, log_probs, squared_norms, trajectory_gradients
+from tradeoff.engine.trajectories import fold
+from tradeoff.envs.errors import NumericalTrouble
 
 EXACT = {"rtol": 0.0, "atol": 1e-9}
 WEIGHTS = torch.tensor([[0.7, -1.3]]).double()
@@ -164,7 +164,7 @@ def test_exploding_weights_stop_with_advice() -> None:
     "head", [Categorical((2, 3), flat=False), Gaussian((-1.0,), (1.0,))], ids=["choices", "normal"]
 )
 def test_sums_of_scores_by_trajectory_and_by_channel_are_those_of_autograd(head, hidden, monkeypatch) -> None:
-    monkeypatch.setattr(engine.scores, "LARGEST_CHUNK", 20)  # several chunks
+    monkeypatch.setattr(tradeoff.engine.scores, "LARGEST_CHUNK", 20)  # several chunks
     model, draw = ActorCritic(Features(3), head, 2, hidden), torch.Generator().manual_seed(3)
     theta = torch.randn(2, 2, model.network.parameters, generator=draw).double()
     inputs = torch.randn(2, 12, 3, generator=draw).double()

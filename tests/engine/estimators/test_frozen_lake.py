@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.frozen_lake import EPOCHS, RADIUS, RATE, epochs, gaps, lake, learner, slope
-from engine.compositions import gpomdp
-from evaluation.exact import best_policy, policy_returns
+from tradeoff.engine.compositions import gpomdp
+from tradeoff.evaluation.exact import best_policy, policy_returns
 
 
 def test_the_optimum_is_the_published_one() -> None:

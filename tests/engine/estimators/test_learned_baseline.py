@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from engine.baselines import LearnedBaseline, deviations
-from engine.episodes import Episodes, coefficients, mixed, unfold
-from engine.normalisers import fresh_moments
-from engine.population import Population
-from engine.scores import linearise
-from engine.updates import Adam
+from tradeoff.engine.baselines import LearnedBaseline, deviations
+from tradeoff.engine.episodes import Episodes, coefficients, mixed, unfold
+from tradeoff.engine.normalisers import fresh_moments
+from tradeoff.engine.population import Population
+from tradeoff.engine.scores import linearise
+from tradeoff.engine.updates import Adam
 
 DISCOUNT, WEIGHTS = 0.9, torch.tensor([[0.7, 1.3]])
 

@@ -11,14 +11,14 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine import compositions
-from engine.actor_critic import ActorCritic
-from engine.episodes import Episodes, unfold
-from engine.features import Features
-from engine.heads import Categorical
-from engine.recursion import Recursion
-from morl.gradient_methods import Chooser, Ruled
-from morl.rules import MGDA
+from tradeoff.engine import compositions
+from tradeoff.engine.actor_critic import ActorCritic
+from tradeoff.engine.episodes import Episodes, unfold
+from tradeoff.engine.features import Features
+from tradeoff.engine.heads import Categorical
+from tradeoff.engine.recursion import Recursion
+from tradeoff.morl.gradient_methods import Chooser, Ruled
+from tradeoff.morl.rules import MGDA
 
 STEPS, INPUTS = 4, 3
 SMALL, LARGE = 96, 192  # units of the two hidden layers

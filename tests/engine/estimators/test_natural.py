@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.natural import conjugate_gradients, fisher_product, natural
+from tradeoff.engine.natural import conjugate_gradients, fisher_product, natural
 
 
 @pytest.fixture

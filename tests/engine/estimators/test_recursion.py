@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import engine.recursion
-from engine.curvature import curvature, slopes
-from engine.episodes import coefficients, importance_weights, mixed, returns
-from engine.estimators import RETURNS
-from engine.recursion import CURVATURE, GRADIENT, RETURNS_CURVATURE, Recursion, Recursive
-from engine.scores import linearise
+import tradeoff.engine.recursion
+from tradeoff.engine.curvature import curvature, slopes
+from tradeoff.engine.episodes import coefficients, importance_weights, mixed, returns
+from tradeoff.engine.estimators import RETURNS
+from tradeoff.engine.recursion import CURVATURE, GRADIENT, RETURNS_CURVATURE, Recursion, Recursive
+from tradeoff.engine.scores import linearise
 
 EXACT = {"rtol": 0.0, "atol": 1e-9}
 NOW, BEFORE = torch.tensor([[0.7, -1.3]]).double(), torch.tensor([[0.2, 0.9]]).double()
@@ -51,7 +51,7 @@ def test_importance_transport_is_unbiased_given_the_past(world, near, eta, whole
 
 def test_inverted_weights_fail_that_check(world, near, monkeypatch) -> None:
     one = _remembering(world, near, transport="importance")
-    monkeypatch.setattr(engine.recursion, "importance_weights", lambda x, *rest: importance_weights(-x, *rest))
+    monkeypatch.setattr(tradeoff.engine.recursion, "importance_weights", lambda x, *rest: importance_weights(-x, *rest))
     assert min(_errors(world, _mean(world, one))) > 1e-3
 
 
