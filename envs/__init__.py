@@ -1,6 +1,6 @@
 """Where vector rewards come from: batched environments, adapters, exact models."""
 
-from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName
+from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName, UserCodeFailed
 from tradeoff.envs.finite import FiniteModel
 from tradeoff.envs.protocol import EnvSpec, Step, VectorEnv
 from tradeoff.envs.registry import Listed, finite_model, list_environments, make, register, register_gymnasium
@@ -15,6 +15,7 @@ __all__ = [
     "Step",
     "TradeoffError",
     "UnknownName",
+    "UserCodeFailed",
     "VectorEnv",
     "finite_arrays",
     "finite_model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -41,3 +42,29 @@ class MissingExtra(TradeoffError, ImportError):
 
 class NumericalTrouble(TradeoffError, ArithmeticError):
     """A NaN or infinite reward, action or loss; names environment, step and channel."""
+
+
+LONGEST = 200  # characters of a user's own message in a line
+
+
+class UserCodeFailed(TradeoffError):
+    """An environment, a factory, a cost function or a module of the user's raised, called sys.exit or cannot be read.
+
+    Attributes:
+        env: id of the environment, or the name that was to be imported.
+        step: of the copy since it was built, counted from 1; None where no step was being made.
+        traceback: of the user's code, several lines.
+    """
+
+    env: str
+    step: int | None
+    traceback: str
+
+    def __init__(self, env: str, error: BaseException, doing: str, step: int | None = None) -> None:
+        """error: what was raised. doing: what was going on, after "failed", such as "in step 3 of copy 0"."""
+        said = " ".join(str(error).split())
+        said = said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
+        kind = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+        super().__init__(f"{env} failed {doing}: {kind}{said and f': {said}'}; repair it and go on")
+        self.env, self.step = env, step
+        self.traceback = "".join(traceback.format_exception(error))

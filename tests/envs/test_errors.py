@@ -9,7 +9,7 @@ from pkgutil import walk_packages
 import numpy as np
 import pytest
 
-from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName
+from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName, UserCodeFailed
 from tradeoff.evaluation import InfeasibleLimits
 
 SAID = "the value 3 is none; expected 4"
@@ -17,6 +17,7 @@ EXAMPLES: dict[type[Exception], Exception] = {
     UnknownName: UnknownName("cost", "lava", ["larva", "mud"]),
     MissingExtra: MissingExtra("mo-hopper-v5", "mujoco", "mujoco"),
     InfeasibleLimits: InfeasibleLimits(SAID, np.array([0.5, 2.0])),
+    UserCodeFailed: UserCodeFailed("kiln-v0", RuntimeError("too hot"), "in step 17 of copy 2", 17),
 }
 """Those that take arguments of their own."""
 
@@ -47,6 +48,22 @@ def test_what_an_error_carries_comes_along() -> None:
     assert pickle.loads(pickle.dumps(trouble)).step == 7
     assert str(pickle.loads(pickle.dumps(EXAMPLES[UnknownName]))) == "unknown cost 'lava'; did you mean larva?"
     assert issubclass(UnknownName, TradeoffError)
+
+
+def _raised(error: BaseException) -> UserCodeFailed:
+    try:
+        raise error
+    except BaseException as caught:
+        return pickle.loads(pickle.dumps(UserCodeFailed("kiln-v0", caught, "in step 17 of copy 2", 17)))
+
+
+def test_what_a_user_raised_is_one_line_with_environment_step_and_traceback() -> None:
+    error = _raised(RuntimeError("too\nhot"))
+    assert str(error) == "kiln-v0 failed in step 17 of copy 2: RuntimeError: too hot; repair it and go on"
+    assert (error.env, error.step) == ("kiln-v0", 17)
+    assert error.traceback.startswith("Traceback") and "raise error" in error.traceback
+    assert "failed in step 17 of copy 2: called sys.exit: 3; repair" in str(_raised(SystemExit(3)))
+    assert "copy 2: ValueError; repair" in str(_raised(ValueError())) and len(str(_raised(ValueError("x" * 999)))) < 300
 
 
 def test_the_list_of_those_with_arguments_is_whole() -> None:
