@@ -9,13 +9,13 @@ from tradeoff.engine.run import RunConfig
 from tradeoff.envs import make
 from tradeoff.envs.errors import UnknownName
 from tradeoff.envs.protocol import EnvSpec
-from tradeoff.morl import estimator_methods, gradient_methods, proximal_utility, utility_methods
+from tradeoff.morl import estimator_methods, gradient_methods, proximal_utility, scalar_methods, utility_methods
 from tradeoff.safe import budget_methods, conditioned_methods, methods, novelty_methods, soft_methods
 from tradeoff.safe.methods import ConstrainedConfig
 from tradeoff.safe.presets import gains_for, limits_for, rounds_for
 
 METHODS: dict[str, type[RunConfig]] = {
-    **morl.METHODS, **utility_methods.METHODS, **proximal_utility.METHODS,
+    **morl.METHODS, **scalar_methods.METHODS, **utility_methods.METHODS, **proximal_utility.METHODS,
     **estimator_methods.METHODS, **gradient_methods.METHODS, **methods.METHODS,
     **novelty_methods.METHODS,
     **soft_methods.METHODS,
