@@ -1,6 +1,6 @@
 """Find a Pareto front of a real environment, score it, and choose from it."""
 
-from tradeoff.morl import recommended
+from tradeoff import recommended
 
 config = recommended("c-morl", "deep-sea-treasure-v0", steps=200_000, seed=0)
 front = config.run(progress=True)

@@ -5,7 +5,7 @@ import numpy as np
 from gymnasium import spaces
 
 from tradeoff.envs import register_gymnasium
-from tradeoff.morl import recommended
+from tradeoff import recommended
 
 
 class Commute(gym.Env):

@@ -6,19 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradeoff.engine.trained import Trained
     from tradeoff.envs import make
-    from tradeoff.morl import CMORL, Front, WeightedSumFront, recommended
+    from tradeoff.morl import CMORL, Front, WeightedSumFront
+    from tradeoff.registry import recommended
     from tradeoff.run import resume, train
 
 HOMES = {
-    "train": "tradeoff.run", "resume": "tradeoff.run", "make": "envs", "recommended": "morl",
+    "train": "run", "resume": "run", "make": "envs", "recommended": "registry", "Trained": "engine.trained",
     "CMORL": "morl", "Front": "morl", "WeightedSumFront": "morl",
 }  # fmt: skip
 
-__all__ = ["CMORL", "Front", "WeightedSumFront", "make", "recommended", "resume", "train"]
+__all__ = ["CMORL", "Front", "Trained", "WeightedSumFront", "make", "recommended", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'tradeoff' has no attribute {name!r}")
-    return getattr(import_module(HOMES[name]), name)
+    return getattr(import_module(f"tradeoff.{HOMES[name]}"), name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tradeoff
 from tests.tradeoff.conftest import Refuses
 from tradeoff import registry
 from tradeoff.cli import COMMANDS, main, short_warnings
@@ -36,11 +37,11 @@ def test_help_teaches_without_loading_torch() -> None:
 
 
 def test_python_names_are_loaded_when_used() -> None:
-    import tradeoff
     from tradeoff import run
 
     assert (tradeoff.CMORL, tradeoff.Front, tradeoff.train) == (tradeoff.morl.CMORL, tradeoff.morl.Front, run.train)
-    assert sorted(tradeoff.HOMES) == tradeoff.__all__ and len(tradeoff.__all__) == 7
+    assert (tradeoff.make, tradeoff.recommended) == (tradeoff.envs.make, registry.recommended)
+    assert sorted(tradeoff.HOMES) == tradeoff.__all__ and all(getattr(tradeoff, name) for name in tradeoff.HOMES)
     with pytest.raises(AttributeError, match="nonsense"):
         tradeoff.nonsense  # noqa: B018
 
@@ -63,6 +64,13 @@ def test_defaults_are_those_recommended_for_the_environment(env: str) -> None:
     assert isinstance(changed, WeightedSumFront)
     assert (changed.learner.rollout_steps, changed.learner.clip) == (48, 0.25)
     assert changed.learner.learning_rate == plain.learner.learning_rate
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_recommended_in_python_is_what_the_command_line_uses(method: str) -> None:
+    """On an environment whose presets change rollouts, networks, margins and bounds."""
+    env = "SafetyPointGoal1-v0" if hasattr(registry.METHODS[method], "constraints") else "deep-sea-treasure-v0"
+    assert training([method, "--env", env, "--seed", "3"]).method == tradeoff.recommended(method, env, seed=3)
 
 
 def test_the_two_presets_differ_so_that_the_test_above_can_fail() -> None:
