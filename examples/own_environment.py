@@ -4,8 +4,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tradeoff.envs import register_gymnasium
 from tradeoff import recommended
+from tradeoff.envs import register_gymnasium
 
 
 class Commute(gym.Env):

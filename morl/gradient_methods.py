@@ -6,7 +6,7 @@ Every rule comes twice: on whole episodes without critics (`mgda`), and with pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
 from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
 from tradeoff.engine.loop import Loop
+from tradeoff.engine.method import method_class
 from tradeoff.engine.recursion import GRADIENT, Recursion, Recursive
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Linear, padded
@@ -235,17 +236,8 @@ class ProximalSteps(GradientAim):
         return 1.0 - share if self.learner.anneal else 1.0
 
 
-def _method(rule: Any, base: type[GradientAim], ending: str) -> type[GradientAim]:
-    own = ("rule", rule, field(default_factory=rule))
-    about = {"name": rule.name + ending, "__doc__": rule.__doc__, "__module__": __name__}
-    about["__qualname__"] = base.__qualname__  # help looks there for what stands beside the fields
-    kind = make_dataclass(f"{rule.__name__}{base.__name__}", [own], bases=(base,), frozen=True, kw_only=True,
-                          namespace=about)  # fmt: skip
-    return kind
-
-
 METHODS: dict[str, type[GradientAim]] = {
-    rule.name + ending: _method(rule, base, ending)
+    rule.name + ending: method_class(base, rule.name + ending, "rule", rule)
     for base, ending in ((WholeEpisodes, ""), (ProximalSteps, "-ppo"))
     for rule in RULES
 }

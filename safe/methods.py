@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from tradeoff.engine.evaluate import Scores
 from tradeoff.engine.learner import LearnerConfig
 from tradeoff.engine.loop import Loop
+from tradeoff.engine.method import method_class
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
 from tradeoff.envs.repeated import Repeated
@@ -206,14 +207,6 @@ SOLVERS: tuple[Any, ...] = (
     CRPO, IPO, P3O, CPO, PCPO, FOCOPSolver, CUPSolver, RCPO,
 )  # fmt: skip
 
-
-def _method(solver: Any) -> type[ConstrainedConfig]:
-    own = ("solver", solver, field(default_factory=solver))
-    about = {"name": solver.name, "__doc__": solver.__doc__, "__module__": __name__}
-    about["__qualname__"] = ConstrainedConfig.__qualname__  # help looks there for what stands beside the fields
-    kind = make_dataclass(f"{solver.__name__}Run", [own], bases=(ConstrainedConfig,), frozen=True, kw_only=True,
-                          namespace=about)  # fmt: skip
-    return kind
-
-
-METHODS: dict[str, type[ConstrainedConfig]] = {solver.name: _method(solver) for solver in SOLVERS}
+METHODS: dict[str, type[ConstrainedConfig]] = {
+    solver.name: method_class(ConstrainedConfig, solver.name, "solver", solver) for solver in SOLVERS
+}

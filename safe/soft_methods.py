@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tradeoff.engine.loop import Loop
+from tradeoff.engine.method import method_class
 from tradeoff.engine.soft_config import SoftConfig
 from tradeoff.engine.training import Training
 from tradeoff.safe.methods import ConstrainedConfig
@@ -24,6 +25,7 @@ class SoftRunConfig(ConstrainedConfig):
     evaluate_every: int = 150  # iterations between evaluations (and checkpoints, which hold the replay)
     episodes: int = 3  # evaluation episodes per policy during training
     learner: SoftConfig = field(default_factory=SoftConfig)  # type: ignore[assignment]
+    """Soft actor-critic; the defaults suit continuous control."""
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
@@ -41,15 +43,9 @@ class SoftRunConfig(ConstrainedConfig):
 
 
 def _method(solver: Any, config: SoftConfig, every: int) -> type[SoftRunConfig]:
-    fields: list[Any] = [
-        ("solver", solver, field(default_factory=solver)),
-        ("learner", SoftConfig, field(default_factory=lambda: config)),
-        ("evaluate_every", int, field(default=every)),
-    ]
-    about = {"name": solver.name, "__doc__": solver.__doc__, "__module__": __name__}
-    about["__qualname__"] = SoftRunConfig.__qualname__  # help looks there for what stands beside the fields
-    return make_dataclass(f"{solver.__name__}Run", fields, bases=(SoftRunConfig,), frozen=True, kw_only=True,
-                          namespace=about)  # fmt: skip
+    learner = ("learner", SoftConfig, field(default_factory=lambda: config))
+    evaluations = ("evaluate_every", int, field(default=every))
+    return method_class(SoftRunConfig, solver.name, "solver", solver, learner, evaluations)
 
 
 METHODS: dict[str, type[SoftRunConfig]] = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input
 from tradeoff.registry import METHODS, recommended, spec_of
 from tradeoff.results import kind_in
-from tradeoff.settings import build
 from tradeoff.suites import SUITES, Task
 
 
@@ -114,7 +112,7 @@ def run_all(todo: Sequence[Job], at_once: int, done: Callable[[Job], None]) -> N
 
 def _parallel(waiting: Sequence[Job], at_once: int) -> Iterator[Job]:
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        asked = {pool.submit(_run_elsewhere, j.config.name, asdict(j.config), j.folder): j for j in waiting}
+        asked = {pool.submit(run_one, job): job for job in waiting}
         try:
             for future in as_completed(asked):
                 future.result()
@@ -122,11 +120,6 @@ def _parallel(waiting: Sequence[Job], at_once: int) -> Iterator[Job]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _run_elsewhere(method: str, values: dict[str, Any], folder: Path) -> None:
-    """A job in another process: the classes of most methods are made on import and cannot be sent."""
-    run_one(Job(build(METHODS[method], json.loads(json.dumps(values)), method), folder))
 
 
 def run_one(job: Job) -> None:
