@@ -12,7 +12,7 @@ from tradeoff.engine.curvature import slopes
 from tradeoff.engine.episodes import Episodes
 from tradeoff.engine.episodic import Precondition
 from tradeoff.engine.scores import linearise
-from tradeoff.engine.updates import TINY, norms
+from tradeoff.engine.updates import norms
 
 
 def fisher_product(model: ActorCritic, theta: Tensor, episodes: Episodes, direction: Tensor) -> Tensor:
@@ -31,8 +31,11 @@ def fisher_product(model: ActorCritic, theta: Tensor, episodes: Episodes, direct
 def conjugate_gradients(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
     """Solve A x = b for each policy, given x -> A x with A symmetric and positive definite; b [P, G, D].
 
-    Exact after as many iterations as A has distinct eigenvalues; a policy with b = 0 gets x = 0.
+    Exact after as many iterations as A has distinct eigenvalues; a policy with b = 0 gets x = 0. The unit of b does not
+    matter: squares of very small or large numbers are avoided by a power of two.
     """
+    exponent = torch.frexp(b.abs().amax((1, 2), keepdim=True)).exponent
+    b = torch.ldexp(b, -exponent)
     x, rest, way = torch.zeros_like(b), b.clone(), b.clone()
     size, enough = _dot(rest, rest), 1e-20 * _dot(b, b)
     for _ in range(iterations):
@@ -42,7 +45,7 @@ def conjugate_gradients(product: Callable[[Tensor], Tensor], b: Tensor, iteratio
         x, rest = x + step * way, rest - step * image
         size, before = _dot(rest, rest), size
         way = rest + torch.where(going, size / torch.where(going, before, 1.0), 0.0) * way
-    return x
+    return torch.ldexp(x, exponent)
 
 
 def natural(damping: float = 0.1, iterations: int = 10, divergence: float | None = None) -> Precondition:
@@ -62,9 +65,9 @@ def natural(damping: float = 0.1, iterations: int = 10, divergence: float | None
         found = conjugate_gradients(product, direction, iterations)
         if divergence is None:
             return found
-        curved = _dot(found, product(found))
-        scale = (2 * divergence / curved.clamp_min(TINY**4)).sqrt()
-        return torch.where(norms(direction) > 0, found * scale, 0.0)
+        unit = found / norms(found).clamp_min(torch.finfo(found.dtype).tiny)
+        curved = _dot(unit, product(unit))
+        return torch.where(curved > 0, unit * (2 * divergence / curved).sqrt(), 0.0)
 
     return precondition
 

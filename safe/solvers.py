@@ -28,7 +28,8 @@ from tradeoff.safe.measuring import MeasuredReturns
 from tradeoff.safe.optimism import OptimisticWeights
 from tradeoff.safe.pricing import Prices
 from tradeoff.safe.primal import LogBarrier, Switch
-from tradeoff.safe.trust_region import Ball, StepRule, TrustRegion, cpo_step, pcpo_step, trpo_step
+from tradeoff.safe.quadratic_model import StepRule, cpo_step, pcpo_step, trpo_step
+from tradeoff.safe.trust_region import Ball, TrustRegion
 
 PolicyStep = Literal["ppo", "trust-region", "importance", "score"]
 SURROGATES: dict[str, Surrogate] = {"importance": importance_weighted, "score": score_function}

@@ -1,16 +1,10 @@
-"""Steps inside a ball of mean KL divergence: TRPO, CPO and PCPO, for any number of constraints.
-
-At theta the problem is replaced by max g.x subject to c_i + b_i.x <= 0 and x'Hx / 2 <= radius, H being the Hessian of
-the mean divergence. The pure functions below solve it from a few inner products; shapes: P policies, j constraints, D
-parameters of an actor.
-"""
+"""Steps inside a ball of mean KL divergence: the learner of TRPO, CPO and PCPO. See `safe.quadratic_model`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,103 +14,9 @@ from tradeoff.engine.learner import Learner
 from tradeoff.engine.natural import conjugate_gradients
 from tradeoff.engine.trajectories import Batch
 from tradeoff.safe.measuring import MeasuredReturns
+from tradeoff.safe.quadratic_model import Local, StepRule
 
-SLACK = 1e-9  # rounding that a constraint or a multiplier is forgiven
-
-
-class Local(NamedTuple):
-    """The quadratic problem at theta."""
-
-    g: Tensor  # [P, D] gradient of the objective
-    b: Tensor  # [P, j, D] gradients of the violations
-    c: Tensor  # [P, j] violations
-    ig: Tensor  # [P, D] H^-1 g
-    ib: Tensor  # [P, j, D] H^-1 b
-    radius: float  # [nat]
-
-
-StepRule = Callable[[Local], Tensor]
-
-
-def trpo_step(local: Local) -> Tensor:
-    """sqrt(2 radius / g'H^-1 g) H^-1 g [P, D]; zero where the gradient is. The constraints are not looked at.
-
-    Source: Schulman et al. 2015, arXiv:1502.05477, appendix C.
-    """
-    return _scaled(local.ig, (local.g * local.ig).sum(-1), local.radius)
-
-
-def cpo_step(local: Local) -> Tensor:
-    """Solution [P, D] of the local problem; where it has none, the recovery step down the broken constraints.
-
-    For every set of constraints that may be tight the solution is written down, and the one that satisfies all
-    conditions of optimality is taken: exact for any j, in 2^j small systems.
-    Source: Achiam et al. 2017, arXiv:1705.10528, eq. 11 to 14, there for one constraint.
-    """
-    s, r = _products(local)
-    q = (local.g * local.ig).sum(-1)
-    found, solved = recovery_step(local), torch.zeros_like(q, dtype=torch.bool)
-    for tight in _subsets(local.c.shape[1]):
-        inverse = torch.linalg.pinv(s[:, tight][:, :, tight], hermitian=True)
-        c, pull = local.c[:, tight], (inverse @ r[:, tight].unsqueeze(-1)).squeeze(-1)
-        lift = (inverse @ c.unsqueeze(-1)).squeeze(-1)
-        room, along = 2 * local.radius - (c * lift).sum(-1), q - (r[:, tight] * pull).sum(-1)
-        step = (room.clamp_min(0.0) / along.clamp_min(1e-20)).sqrt()  # one over the multiplier of the ball
-        step = torch.where(along > 1e-12 * q, step, 0.0)
-        price = pull * step.unsqueeze(-1) + lift
-        x = step.unsqueeze(-1) * local.ig - (price.unsqueeze(-1) * local.ib[:, tight]).sum(1)
-        scale = local.c.abs().amax(-1, keepdim=True) if local.c.shape[1] else local.c
-        kept = (local.c + (local.b * x.unsqueeze(1)).sum(-1) <= 1e-5 * scale + SLACK).all(-1)
-        good = (room >= 0) & (price >= -SLACK).all(-1) & kept & ~solved
-        found, solved = torch.where(good.unsqueeze(-1), x, found), solved | good
-    return found
-
-
-def pcpo_step(local: Local) -> Tensor:
-    """The TRPO step, then its projection in the metric H onto the half-spaces c_i + b_i.x <= 0 [P, D].
-
-    Source: Yang et al. 2020, arXiv:2010.03152, eq. 5 and 6, there for one constraint.
-    """
-    first = trpo_step(local)
-    s, _ = _products(local)
-    over = local.c + (local.b * first.unsqueeze(1)).sum(-1)  # violations after the first half of the step
-    found, solved = first, (over <= SLACK).all(-1)
-    for tight in _subsets(local.c.shape[1])[1:]:
-        price = (torch.linalg.pinv(s[:, tight][:, :, tight], hermitian=True) @ over[:, tight].unsqueeze(-1)).squeeze(-1)
-        left = over - (s[:, :, tight] @ price.unsqueeze(-1)).squeeze(-1)
-        good = (price >= -SLACK).all(-1) & (left <= 1e-5 * over.abs().amax(-1, keepdim=True) + SLACK).all(-1) & ~solved
-        x = first - (price.unsqueeze(-1) * local.ib[:, tight]).sum(1)
-        found, solved = torch.where(good.unsqueeze(-1), x, found), solved | good
-    return found
-
-
-def recovery_step(local: Local) -> Tensor:
-    """Down the sum of the broken constraints, each weighed by its violation, to the rim of the ball [P, D].
-
-    One constraint: -sqrt(2 radius / b'H^-1 b) H^-1 b. Source: Achiam et al. 2017, arXiv:1705.10528, eq. 14.
-    """
-    broken = local.c.clamp_min(0.0).unsqueeze(-1)
-    b, ib = (broken * local.b).sum(1), (broken * local.ib).sum(1)
-    return -_scaled(ib, (b * ib).sum(-1), local.radius)
-
-
-def _products(local: Local) -> tuple[Tensor, Tensor]:
-    """b'H^-1 b [P, j, j] and b'H^-1 g [P, j]."""
-    s = local.b @ local.ib.mT
-    return (s + s.mT) / 2, (local.ib * local.g.unsqueeze(1)).sum(-1)
-
-
-def _scaled(x: Tensor, curved: Tensor, radius: float) -> Tensor:
-    """x [P, D] brought to the rim of the ball, given x'Hx [P]; zero stays zero."""
-    scale = (2 * radius / curved.clamp_min(1e-30)).sqrt()
-    return torch.where(curved > 1e-30, scale, 0.0).unsqueeze(-1) * x
-
-
-def _subsets(j: int) -> list[list[int]]:
-    """All sets of constraints, the empty one first."""
-    if j > 8:
-        raise ValueError(f"{j} constraints make {2**j} cases; give at most 8, or use a dual method")
-    return [list(chosen) for size in range(j + 1) for chosen in combinations(range(j), size)]
+ROUNDING = 1e-6  # share of the terms that a mean is made of by which it may be missed
 
 
 def curvature(model: ActorCritic, theta: Tensor, inputs: Tensor, damping: float) -> Callable[[Tensor], Tensor]:
@@ -204,7 +104,9 @@ def local_problem(model: ActorCritic, theta: Tensor, batch: Batch, violation: Te
     solved = torch.cat(
         [conjugate_gradients(product, row.unsqueeze(1), ball.iterations) for row in gradients.unbind(1)], 1
     )
-    return Local(gradients[:, 0], gradients[:, 1:], violation, solved[:, 0], solved[:, 1:], ball.radius)
+    images = torch.cat([product(row.unsqueeze(1)) for row in solved.unbind(1)], 1)
+    gram = solved.double() @ images.double().mT
+    return Local(gradients[:, 0], gradients[:, 1:], violation, solved[:, 0], solved[:, 1:], ball.radius, gram)
 
 
 @torch.no_grad()
@@ -215,12 +117,13 @@ def line_search(model: ActorCritic, theta: Tensor, batch: Batch, local: Local, s
     old = model.outputs(model.actor(theta), inputs)
     accepted, taken = torch.zeros(len(step), dtype=torch.bool, device=step.device), torch.zeros_like(step)
     feasible, share = (local.c <= 0).all(-1), 1.0
+    slack = ROUNDING * (local.c.abs() + batch.advantages[..., 1:].abs().mean(1))
     for _ in range(ball.backtracks + 1):
         now = model.outputs(model.network.layers(theta[:, ACTOR] + share * step), inputs)
         ratio = (head.log_prob(*now, batch.action) - batch.log_prob).exp()
         change = (ratio.unsqueeze(-1) * batch.advantages).mean(1) - batch.advantages.mean(1)
         near = head.divergence(*now, *old).mean(-1) <= 1.05 * ball.radius
-        kept = (local.c + change[:, 1:] <= local.c.clamp_min(0.0) + 1e-6).all(-1)
+        kept = (local.c + change[:, 1:] <= local.c.clamp_min(0.0) + slack).all(-1)
         fits = near & kept & ((change[:, 0] >= 0) | ~feasible) & ~accepted
         taken, accepted = torch.where(fits.unsqueeze(-1), share * step, taken), accepted | fits
         if accepted.all():

@@ -11,17 +11,8 @@ from tradeoff.engine.actor_critic import ACTOR, ActorCritic
 from tradeoff.engine.features import Features
 from tradeoff.engine.heads import Categorical, Gaussian
 from tradeoff.engine.trajectories import Batch
-from tradeoff.safe.trust_region import (
-    Ball,
-    Local,
-    cpo_step,
-    curvature,
-    line_search,
-    local_problem,
-    pcpo_step,
-    recovery_step,
-    trpo_step,
-)
+from tradeoff.safe.quadratic_model import Local, cpo_step, pcpo_step, recovery_step, trpo_step
+from tradeoff.safe.trust_region import Ball, curvature, line_search, local_problem
 
 DIMENSIONS = 5
 
