@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.guards import check_finite
+from tradeoff.engine.guards import FiniteWatch, Place
 from tradeoff.engine.learner import Population
 from tradeoff.engine.normalisers import standard
 from tradeoff.envs.errors import TradeoffError
@@ -109,21 +109,29 @@ def _play(
     sums = None if discount == 1.0 else torch.zeros_like(returns)
     alive = torch.ones(size, dtype=torch.bool, device=env.device)
     lengths = torch.zeros(size, dtype=torch.int64, device=env.device)
+    place = Place(env.spec, "an evaluation")
+    watch = FiniteWatch(place, size)
     factor, steps = 1.0, 0
     while alive.any():
         inputs = model.inputs(observation.unflatten(0, size), by, shown)
         out, extra = model.outputs(actor, inputs)
         action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))
-        observation, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))
-        paid = torch.cat([reward, cost], -1).double().unflatten(0, size)
+        try:
+            following, reward, cost, terminated, truncated, _ = env.step(head.to_env(action.flatten(0, 1)))
+        except (Exception, SystemExit) as error:
+            watch.check()
+            raise place.failed(error, steps) from error
+        paid = torch.cat([reward, cost], -1).double()
+        watch(observation, paid, alive)
+        observation, paid = following, paid.unflatten(0, size)
         returns += torch.where(alive.unsqueeze(-1), factor * paid, 0.0)
         if sums is not None:
             sums += torch.where(alive.unsqueeze(-1), paid, 0.0)
         lengths += alive
-        alive &= ~(terminated | truncated).unflatten(0, size)
+        alive = alive & ~(terminated | truncated).unflatten(0, size)
         factor, steps = factor * discount, steps + 1
         if steps > PATIENCE:
             raise Endless(not_ended(env.spec.id, PATIENCE))
-    check_finite("return", returns.unsqueeze(0), (*env.spec.objectives, *env.spec.costs))
+    watch.check()
     repeat = env.spec.repeat
     return Scores(returns, lengths * repeat, steps * env.num_envs * repeat, sums)

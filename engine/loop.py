@@ -9,7 +9,7 @@ from typing import Any
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ACTOR, ActorCritic
-from tradeoff.engine.guards import check_parameters, check_weights
+from tradeoff.engine.guards import check_parameters, check_returns, check_weights
 from tradeoff.engine.population import Population
 from tradeoff.engine.scalarizers import Scalarizer
 from tradeoff.engine.updates import Update
@@ -45,6 +45,7 @@ class Loop(ABC):
         """One turn. rate: multiplies the learning rates. Returns what a logger may want, per policy."""
         data = self._sample()
         returns = self._estimate(data)
+        check_returns(returns)
         weights = self.scalarizer.weights(returns)
         check_weights(weights)
         objective = self._improve(data, weights, rate)

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.guards import check_finite
+from tradeoff.engine.guards import Place, check_seen, check_start, check_steps
 from tradeoff.engine.normalisers import Moments, Standard, standard
 from tradeoff.engine.returns import accrued
 from tradeoff.engine.trajectories import Trajectories, fold
@@ -62,27 +62,37 @@ def play(
     noises: Iterable[Tensor],
     steps: list[Step],
     conditions: Conditions | None = None,
+    before: int | None = None,
 ) -> tuple[Trajectories, Tensor]:
     """Act with the policies theta [P, 2, D] from observation [P, B, d] on, once per noise; answer the record and what
     is seen next.
 
     start: [P, B] bool, whether an episode begins here. steps: empty, filled meanwhile, so that `noises` can look at it.
-    Raises NumericalTrouble when an action, a reward or a cost is not finite.
+    before: real environment steps of the training so far, for complaints.
+    Raises NumericalTrouble when an observation, an action, a reward or a cost is not finite; UserCodeFailed when the
+    environment raises.
     """
     head, actor, size = model.head, model.actor(theta), tuple(observation.shape[:2])
     contexts = [observation.new_zeros(*size, 0) if conditions is None else conditions.now]
+    place = Place(env.spec, before=before, stride=env.num_envs * env.spec.repeat)
     watched, acted = [observation], []
-    for noise in noises:
-        out, extra = model.outputs(actor, model.inputs(watched[-1], by, contexts[-1]))
-        acted.append(head.sample(out, extra, noise))
-        steps.append(env.step(head.to_env(acted[-1].flatten(0, 1))))
-        watched.append(steps[-1].observation.unflatten(0, size))
-        if conditions is not None:
-            contexts.append(conditions.renew((steps[-1].terminated | steps[-1].truncated).unflatten(0, size)))
+    try:
+        for noise in noises:
+            out, extra = model.outputs(actor, model.inputs(watched[-1], by, contexts[-1]))
+            acted.append(head.sample(out, extra, noise))
+            steps.append(env.step(head.to_env(acted[-1].flatten(0, 1))))
+            watched.append(steps[-1].observation.unflatten(0, size))
+            if conditions is not None:
+                contexts.append(conditions.renew((steps[-1].terminated | steps[-1].truncated).unflatten(0, size)))
+    except (Exception, SystemExit) as error:
+        check_seen(watched, place)  # what an environment raised may be what it made of its own bad numbers
+        raise place.failed(error, len(steps)) from error
     *columns, final = (torch.stack(x).unflatten(1, size) for x in zip(*(step[1:] for step in steps), strict=True))
     reward, cost, terminated, truncated = columns
     start = torch.cat([start.unsqueeze(0), (terminated | truncated)[:-1]])
-    seen, action = torch.stack(watched[:-1]), torch.stack(acted)
+    everything, action = torch.stack(watched), torch.stack(acted)
+    check_steps(place, everything, action, reward, cost, final)
+    seen = everything[:-1]
     context = contexts[0].expand(len(steps), *contexts[0].shape) if conditions is None else torch.stack(contexts[:-1])
     inputs = fold(model.inputs(seen, by, context))
     log_prob = model.log_prob(theta, inputs, fold(action))
@@ -90,9 +100,6 @@ def play(
     data = Trajectories(
         seen, action, log_prob, reward.float(), cost.float(), terminated, truncated, final, start, context
     )
-    check_finite("action", data.action, ())
-    check_finite("reward", data.reward, env.spec.objectives)
-    check_finite("cost", data.cost, env.spec.costs)
     return data, watched[-1]
 
 
@@ -107,15 +114,16 @@ class Rollout:
     def restart(self, seed: int | None) -> None:
         """Begin new episodes everywhere."""
         self.observation = self._per_policy(self.env.reset(seed))
+        check_start(self.observation, self.env.spec.id)
         self.start = torch.ones(self.observation.shape[:2], dtype=torch.bool, device=self.observation.device)
 
     @torch.no_grad()
     def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
-        """See Source.collect. Raises NumericalTrouble when an action, a reward or a cost is not finite."""
+        """See Source.collect. Raises: as `play`; no episode then goes on, and nothing was counted."""
         by, size = standard(moments), tuple(self.observation.shape[:2])
         noises = model.head.noise((self.steps, *size), generator).unbind(0)
         here = self.env, model, theta, by, self.observation, self.start
-        data, self.observation = play(*here, noises, [], self.conditions)
+        data, self.observation = play(*here, noises, [], self.conditions, self.taken)
         self.start = data.ended[-1]
         self.taken += self.steps * self.env.num_envs * self.env.spec.repeat
         return data

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -17,7 +18,7 @@ from tradeoff.engine.checkpoint import save_numbered
 from tradeoff.engine.evaluate import Endless, Scores, evaluate
 from tradeoff.engine.population import Population
 from tradeoff.envs import VectorEnv, make
-from tradeoff.envs.errors import NumericalTrouble, TradeoffError
+from tradeoff.envs.errors import NumericalTrouble, TradeoffError, UserCodeFailed
 from tradeoff.envs.protocol import EnvSpec
 
 Log = Callable[[dict[str, Any]], None]
@@ -189,7 +190,7 @@ def complete(
     """
     from tradeoff.engine.progress import bar
 
-    with bar(run, progress) as show:
+    with bar(run, progress) as show, way_out(out):
         while not run.done:
             row = _advance(run, out)
             if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
@@ -201,11 +202,11 @@ def complete(
             show()
             if stop() and not run.done:
                 _interrupt(run, out)
-    return run.result()
+        return run.result()
 
 
 def _advance(run: Run, out: Path | str | None) -> dict[str, Any]:
-    """Run.advance; what was learnt before an evaluation that cannot end is saved, and trouble says what is left."""
+    """Run.advance; what was learnt before an evaluation that cannot end is saved."""
     try:
         return run.advance()
     except Endless:
@@ -213,10 +214,17 @@ def _advance(run: Run, out: Path | str | None) -> dict[str, Any]:
         if out is not None:
             save_numbered(out, run.total, run.state_dict())
         raise
-    except NumericalTrouble as error:
-        if out is None:
-            raise
-        raise type(error)(f"{error}; {_going_on(out)}") from error
+
+
+@contextmanager
+def way_out(out: Path | str | None) -> Iterator[None]:
+    """Let trouble say from where the run would go on; out None keeps nothing to go on from."""
+    try:
+        yield
+    except (NumericalTrouble, UserCodeFailed) as error:
+        if out is not None:
+            error.args = (f"{error}; {_going_on(out)}",)
+        raise
 
 
 def _going_on(out: Path | str) -> str:

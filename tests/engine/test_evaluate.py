@@ -64,7 +64,9 @@ def test_large_populations_are_played_in_parts(play, monkeypatch) -> None:
 def test_trouble_counts_only_while_an_episode_lives(play) -> None:
     # Environment 1 ends after one step: what it pays in call 2 belongs to nobody. Environment 0 lives through call 2.
     assert play(1, 3, {(2, 1): float("nan")}).returns[0, :, 0].tolist() == [2.75, 1, 2]
-    with pytest.raises(NumericalTrouble, match=r"return 'up' is nan .*policy 0, environment 0"):
+    with pytest.raises(
+        NumericalTrouble, match=r"reward 'up' is nan at step 2 of an evaluation, policy 0, environment 0"
+    ):
         play(1, 3, {(2, 0): float("nan")})
     assert play.built[-1].closed
 
