@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.estimators import RETURNS, Estimator, Plain
+from tradeoff.engine.learner_config import LearnerConfig as LearnerConfig
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.normalisers import scale_of, standard, update_moments
 from tradeoff.engine.population import Population
@@ -21,57 +21,6 @@ from tradeoff.engine.scalarizers import Scalarizer
 from tradeoff.engine.surrogates import Surrogate, ppo_clip, with_divergence
 from tradeoff.engine.trajectories import Batch, Trajectories, fold, minibatches
 from tradeoff.engine.updates import Adam, Update, clip_norm
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnerConfig:
-    """Proximal policy optimisation with vector critics; the defaults suit continuous control."""
-
-    rollout_steps: int = 512  # steps per environment and iteration
-    environments: int = 4  # environments per policy
-    epochs: int = 10  # passes over the samples of an iteration
-    minibatches: int = 32  # parts of the samples per pass
-    learning_rate: float = 3e-4  # of actors and critics
-    anneal: bool = False  # let the learning rate fall to zero linearly over the run
-    gamma: float = 0.995  # discount of the critics
-    gae_lambda: float = 0.95  # bias-variance trade of the advantages, in [0, 1]
-    clip: float = 0.2  # half-width of the trusted interval of probability ratios, in (0, 1)
-    entropy: float = 0.0  # weight of the entropy bonus [normalised advantage / nat]
-    divergence: float = 0.0  # weight of KL(behaviour || policy) [normalised advantage / nat]
-    critic: float = 0.5  # weight of the critics' squared error
-    max_norm: float = 0.5  # longest gradient per policy
-    hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
-    normalise: bool = True  # normalise observations (those that are numbers) by their running moments
-    squash: bool = False  # squash Gaussian actions by tanh instead of clamping them
-    spread: float = 1.0  # first standard deviation of continuous actions [half widths of their box]
-    calm: float = 1.0  # share of it that they are held below at the end of the run, falling linearly; 1: left free
-
-    def __post_init__(self) -> None:
-        for name in ("rollout_steps", "environments", "epochs", "minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_norm", "spread"):
-            if not getattr(self, name) > 0:  # a NaN is refused too
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("entropy", "divergence", "critic"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0 < self.calm <= 1:
-            raise ValueError(f"calm must lie in (0, 1], got {self.calm}")
-        if self.calm < 1 and not self.anneal:
-            raise ValueError(f"calm {self.calm} follows the learning rate: it needs anneal")
-        if not 0 < self.clip < 1:
-            raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
-        if self.rollout_steps * self.environments < self.minibatches:
-            raise ValueError(
-                f"{self.rollout_steps} steps x {self.environments} environments give fewer samples than "
-                f"{self.minibatches} minibatches"
-            )
 
 
 class Learner(Loop):

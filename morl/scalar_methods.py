@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import isfinite
+from dataclasses import dataclass, field, fields, replace
+from math import inf, isfinite
 from typing import Any, ClassVar
 
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
-from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.learner import Learner, fresh_population
+from tradeoff.engine.learner_config import ActorCriticConfig, LearnerConfig, MinibatchConfig, as_learner
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import weighing
+from tradeoff.engine.surrogates import score_function
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.envs.protocol import EnvSpec
+from tradeoff.morl.v_mpo import VMPO, Duals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class ScalarConfig(TrainingConfig):
     """What every method for a weighted return needs to know; a method says in `make_learner` how its policy moves."""
 
     weights: tuple[float, ...] = ()  # of the objectives, not negative; none: equal ones that sum to 1
-    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    learner: ActorCriticConfig = field(default_factory=LearnerConfig)
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
@@ -43,7 +46,7 @@ class ScalarConfig(TrainingConfig):
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
-        config, spec = self.learner, run.spec
+        config, spec = as_learner(self.learner), run.spec
         weights = torch.tensor(self.weights_on(spec), device=self.device).expand(self.policies, -1)
         env = run.make_env(self.policies * config.environments, run.draw_seed())
         channels = len(spec.objectives) + len(spec.costs)
@@ -76,9 +79,77 @@ class PPO(ScalarConfig):
 
     name: ClassVar[str] = "ppo"
 
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+
     def make_learner(self, *parts: Any, discount: float) -> Learner:
         """See ScalarConfig.make_learner."""
         return Learner(*parts, discount=discount)
 
 
-METHODS: dict[str, type[ScalarConfig]] = {kind.name: kind for kind in (PPO,)}
+@dataclass(frozen=True, kw_only=True)
+class A2C(ScalarConfig):
+    """Advantage actor-critic of one weighted sum of the objectives: one gradient step per rollout, nothing clipped.
+
+    With gae_lambda 1 an advantage is the n-step return to the rollout's end minus the critic's value. Advantages are
+    standardised per rollout and Adam takes the step, as everywhere in the engine.
+    Source: Mnih et al. 2016, arXiv:1602.01783, one synchronous worker per environment.
+    """
+
+    name: ClassVar[str] = "a2c"
+
+    learner: ActorCriticConfig = field(default_factory=ActorCriticConfig)
+
+    def make_learner(self, *parts: Any, discount: float) -> Learner:
+        """See ScalarConfig.make_learner."""
+        return Learner(*parts, discount=discount, surrogate=score_function)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VMPORun(ScalarConfig):
+    """V-MPO of one weighted sum of the objectives: a fit to the better half of the samples within a divergence.
+
+    Advantages are standardised per rollout, so bounds and temperatures mean the same in every unit of the rewards.
+    Source: Song et al. 2019, arXiv:1909.12238.
+    """
+
+    name: ClassVar[str] = "v-mpo"
+
+    learner: MinibatchConfig = field(default_factory=MinibatchConfig)
+    eps_eta: float = 0.01  # bound of KL(sample weights || equal ones), which the temperature keeps [nat]
+    eps_alpha: float = 0.01  # bound of a policy's KL per iteration: of means, or of the choices' probabilities [nat]
+    eps_alpha_std: float | None = None  # bound of that of standard deviations; None: 5e-5 for continuous actions [nat]
+    eta: float = 1.0  # first temperature [normalised advantage]
+    alpha: float = 1.0  # first multipliers of the divergences [normalised advantage / nat]
+    dual_learning_rate: float = 1e-2  # of temperature and multipliers
+
+    def __post_init__(self) -> None:
+        ScalarConfig.__post_init__(self)
+        for name in ("eps_eta", "eps_alpha", "eps_alpha_std", "eta", "alpha", "dual_learning_rate"):
+            given = getattr(self, name)
+            if given is not None and not 0 < given < inf:  # a NaN is refused too
+                raise ValueError(f"{name} must be positive and finite, got {given}")
+
+    def make_learner(self, *parts: Any, discount: float) -> Learner:
+        """See ScalarConfig.make_learner. Raises ValueError for a bound that discrete actions do not have."""
+        model = parts[0]
+        if self.eps_alpha_std is not None and not model.head.extras:
+            raise ValueError(
+                f"eps_alpha_std bounds standard deviations, and the actions of {self.env} are choices; leave it out"
+            )
+        duals = Duals(
+            self.eps_eta, self.eps_alpha, self.eps_alpha_std or 5e-5, self.eta, self.alpha, self.dual_learning_rate
+        )
+        estimator = VMPO(model, self.policies, duals, torch.device(self.device))
+        return Learner(*parts, discount=discount, estimator=estimator)
+
+
+METHODS: dict[str, type[ScalarConfig]] = {kind.name: kind for kind in (PPO, A2C, VMPORun)}
+
+
+def fitted(method: str, learner: LearnerConfig) -> ActorCriticConfig:
+    """What a method takes of settings recommended for PPO. One step per rollout wants many short rollouts."""
+    kind = type(METHODS[method]().learner)
+    found = kind(**{f.name: getattr(learner, f.name) for f in fields(kind)})
+    if isinstance(found, MinibatchConfig):
+        return found
+    return replace(found, rollout_steps=min(32, max(4, learner.rollout_steps // 4)))

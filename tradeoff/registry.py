@@ -40,7 +40,10 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
         return METHODS[method](**{"env": env, **changes})
     if issubclass(METHODS[method], ConstrainedConfig):
         return _within_limits(method, {"env": env, **changes})
-    return METHODS[method](**{"env": env, **morl.learner_settings(env), **changes})
+    settings = morl.learner_settings(env)
+    if method in scalar_methods.METHODS:
+        settings["learner"] = scalar_methods.fitted(method, settings["learner"])
+    return METHODS[method](**{"env": env, **settings, **changes})
 
 
 def _within_limits(method: str, wanted: dict[str, Any]) -> RunConfig:
