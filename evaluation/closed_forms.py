@@ -138,10 +138,14 @@ def constrained_lqr(system: LinearSystem, objective: Quadratic, limited: Quadrat
     limited cost; NoConvergence as in `lqr_gain`.
     """
 
+    units = [max(float(np.abs(part).max()) for part in cost) for cost in (objective, limited)]
+    unit, other = (size if size > 0 else 1.0 for size in units)
+
     def gain_at(share: float) -> Array:
         parts = zip(objective, limited, strict=True)
         return lqr_gain(
-            system, Quadratic(*((1 - share) * np.asarray(one) + share * np.asarray(two) for one, two in parts))
+            system,
+            Quadratic(*((1 - share) * np.asarray(one) / unit + share * np.asarray(two) / other for one, two in parts)),
         )
 
     def used(share: float) -> float:
@@ -149,7 +153,8 @@ def constrained_lqr(system: LinearSystem, objective: Quadratic, limited: Quadrat
 
     share = 0.0 if used(0.0) <= limit else _fitting_share(used, limit)
     gain = gain_at(share)
-    return LqrOptimum(gain, lqr_cost(system, gain, objective), used(share), share / (1.0 - share))
+    price = share / (1.0 - share) * unit / other
+    return LqrOptimum(gain, lqr_cost(system, gain, objective), used(share), price)
 
 
 def _fitting_share(used: Callable[[float], float], limit: float) -> float:

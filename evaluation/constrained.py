@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 from tradeoff.evaluation.checks import Array, Mask, as_vector
 from tradeoff.evaluation.exact import channel_sums, policy_from_occupancy
 from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
-from tradeoff.evaluation.flows import Flows, flows, least_cost
+from tradeoff.evaluation.flows import Flows, flows, least_cost, power_of_two
 from tradeoff.evaluation.mixtures import best_mixture
 
 
@@ -69,9 +70,9 @@ def constrained_optimum(
     NoStationaryOptimum for an average that no stationary policy attains; ValueError for a limit that is none.
     Source: Altman 1999, Constrained Markov Decision Processes, chapters 3 and 4.
     """
-    space = flows(problem, horizon=horizon, average=average)
     wanted = as_vector(weights, problem.reward.shape[2], "weights")
-    return _solve(space, wanted, _checked(limits, problem.reward.shape[2]))
+    known = _checked(limits, problem.reward.shape[2])
+    return _solve(flows(problem, horizon=horizon, average=average), wanted, known)
 
 
 def constrained_front(
@@ -100,14 +101,22 @@ def constrained_front(
 
 
 def _solve(space: Flows, weights: Array, limits: list[Limit]) -> ConstrainedOptimum:
+    """The optimum, found with every channel in a unit of its own, so that the solvers' tolerances mean the same."""
+    units = power_of_two(np.abs(space.reward).max(axis=0, initial=0.0))
+    unit = power_of_two(np.abs(weights * units).max(initial=0.0))
+    scaled = replace(
+        space, reward=space.reward / units, problem=replace(space.problem, reward=space.problem.reward / units)
+    )
     rows, bounds = _rows(limits, len(weights))
-    found = _best_mixture(space, weights, rows, bounds) if space.horizon else _best_flow(space, weights, rows, bounds)
+    priced = [units[limit.channel] for limit in limits]
+    solve = _best_mixture if space.horizon else _best_flow
+    found = solve(scaled, weights * units / unit, rows, bounds / priced)
     if found is None:
         raise _infeasible(space, limits)
     policy, taken, prices = found
     returns = channel_sums(space.problem, taken)
     drawn = (taken.sum(axis=-1) > 1e-9) & (policy.max(axis=-1) < 1.0 - 1e-7)
-    return ConstrainedOptimum(float(returns @ weights), returns, prices, policy, taken, drawn)
+    return ConstrainedOptimum(float(returns @ weights), returns, prices * unit / priced, policy, taken, drawn)
 
 
 def _best_flow(space: Flows, weights: Array, rows: Array, bounds: Array) -> tuple[Array, Array, Array] | None:
@@ -115,7 +124,7 @@ def _best_flow(space: Flows, weights: Array, rows: Array, bounds: Array) -> tupl
     result = least_cost(space, -space.reward @ weights, rows @ space.reward.T, bounds)
     if result.status == 2:
         return None
-    return *space.exact_occupancy(result.x), np.maximum(-result.ineqlin.marginals, 0.0)
+    return *space.exact_occupancy(result.x), np.maximum(-result.duals[len(space.source) :], 0.0)
 
 
 def _best_mixture(space: Flows, weights: Array, rows: Array, bounds: Array) -> tuple[Array, Array, Array] | None:
@@ -153,8 +162,10 @@ def _infeasible(space: Flows, limits: list[Limit]) -> InfeasibleLimits | NoConve
         f"value {value:.6g})"
         for limit, value in zip(limits, reach, strict=True)
     ]
-    alone = [_sign(limit) * (value - limit.bound) <= 1e-9 for limit, value in zip(limits, reach, strict=True)]
-    why = "each alone can be kept, not all at once" if all(alone) else "relax what lies beyond its attainable value"
+    slack = 1e-9 * np.abs(space.reward).max(axis=0)[[limit.channel for limit in limits]]
+    signs, bounds = np.array([_sign(limit) for limit in limits]), np.array([limit.bound for limit in limits])
+    alone = signs * (reach - bounds) <= slack
+    why = "each alone can be kept, not all at once" if alone.all() else "relax what lies beyond its attainable value"
     return InfeasibleLimits(f"no policy keeps the limits {'; '.join(wide)}: {why}", reach)
 
 

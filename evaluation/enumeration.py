@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradeoff.evaluation.checks import Array, Mask
 from tradeoff.evaluation.exact import check_policy
-from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, check_horizon
 
 LARGEST_COUNT = 2_000_000  # steps of all trajectories together
 
@@ -33,6 +33,7 @@ def enumerate_trajectories(problem: FiniteProblem, horizon: int) -> EveryTraject
     The probability of a trajectory under a policy is `probability` times the policy's at every live step; see
     `trajectory_probability`. Raises NoConvergence if there are too many for the memory.
     """
+    check_horizon(horizon)
     first = np.flatnonzero(problem.start)
     states, chance = first[:, None], problem.start[first]
     actions, live = np.empty((len(first), 0), dtype=np.int64), np.empty((len(first), 0), dtype=bool)

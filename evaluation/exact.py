@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tradeoff.evaluation.checks import Array, Mask, as_vector
-from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, spread
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, check_horizon, spread
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -37,6 +37,7 @@ def check_policy(problem: FiniteProblem, policy: ArrayLike, horizon: int | None 
 
     Raises InvalidPolicy for any other shape and for rows that are no distribution.
     """
+    check_horizon(horizon)
     given = np.asarray(policy, dtype=np.float64)
     shape = problem.reward.shape[:2]
     known = [shape] if horizon is None else [shape, (horizon, *shape)]
@@ -96,6 +97,7 @@ def best_policy(
     Without a horizon the sweeps end when no value moves by more than `tolerance` times the largest value (or 1); the
     greedy policy is then evaluated exactly. Raises NoConvergence if the values still move after `max_sweeps`.
     """
+    check_horizon(horizon)
     pay = problem.reward @ as_vector(weights, problem.reward.shape[2], "weights")
     if horizon is not None:
         return _backward_induction(problem, pay, horizon)

@@ -60,6 +60,15 @@ def finite_problem(
     return FiniteProblem(rows, rewards, _start_distribution(start, states), ends, float(discount))
 
 
+def check_horizon(horizon: int | None) -> None:
+    """Raise InvalidProblem unless `horizon` is None or a whole number of steps, at least 1."""
+    whole = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
+    if horizon is not None and not (whole and horizon >= 1):
+        raise InvalidProblem(
+            f"horizon is {horizon!r}; expected a whole number of steps, at least 1, or None for no end"
+        )
+
+
 def spread(edges: sparse.csr_matrix, begin: Mask) -> Mask:
     """The marked nodes [n] and all that the non-zero entries [to, from] lead to from them."""
     seen, fresh = begin.copy(), begin
@@ -104,15 +113,21 @@ def _transition_rows(transition: Any, states: int, actions: int, terminal: Mask)
     rows = sparse.csr_matrix(transition, dtype=np.float64)
     if rows.shape != (states * actions, states):
         raise InvalidProblem(f"transition has shape {rows.shape}; reward asks for {(states * actions, states)}")
-    rows = sparse.csr_matrix(sparse.diags_array(np.repeat(~terminal, actions).astype(np.float64)) @ rows)
+    rows = rows.copy()
+    rows.sum_duplicates()
+    ended = np.repeat(terminal, actions)
+    rows.data[np.repeat(ended, np.diff(rows.indptr))] = 0.0  # whatever stands there, NaN too
     rows.eliminate_zeros()
-    total = np.asarray(rows.sum(axis=1)).reshape(states, actions)
-    wrong = np.argwhere((np.abs(total - 1.0) > 1e-6) & ~terminal[:, None])
-    if len(wrong) or (rows.data < 0).any():
-        state, action = (
-            wrong[0] if len(wrong) else divmod(int(np.flatnonzero(rows.min(axis=1).toarray() < 0)[0]), actions)
+    total = np.asarray(rows.sum(axis=1)).ravel()
+    wrong = ~(np.abs(total - 1.0) <= 1e-6) & ~ended  # a NaN fails every comparison
+    wrong[rows.tocoo().row[~(rows.data > 0)]] = True
+    if wrong.any():
+        first = int(wrong.argmax())
+        entries = rows[first].data
+        raise InvalidProblem(
+            f"transition[{first // actions}, {first % actions}] is no distribution (sum {total[first]:g}, entries from "
+            f"{entries.min(initial=1.0):g} to {entries.max(initial=0.0):g}); expected numbers in [0, 1] of sum 1"
         )
-        raise InvalidProblem(f"transition[{state}, {action}] is no distribution (sum {total[state, action]:g})")
     return rows
 
 
@@ -122,6 +137,6 @@ def _start_distribution(start: int | ArrayLike, states: int) -> Array:
         if not (0 <= given < states and given == np.floor(given)):
             raise InvalidProblem(f"start is {given:g}; expected a state from 0 to {states - 1}")
         return np.eye(states)[int(given)]
-    if given.shape != (states,) or (given < 0).any() or abs(given.sum() - 1.0) > 1e-6:
+    if given.shape != (states,) or not (given >= 0).all() or not abs(given.sum() - 1.0) <= 1e-6:
         raise InvalidProblem(f"start has shape {given.shape} and sum {given.sum():g}; expected {states} probabilities")
     return given

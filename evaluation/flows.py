@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tradeoff.evaluation.checks import Array, Mask
 from tradeoff.evaluation.exact import occupancy, policy_from_occupancy
-from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, reachable_states
+from tradeoff.evaluation.finite import FiniteProblem, InvalidProblem, NoConvergence, check_horizon, reachable_states
 
 if TYPE_CHECKING:
     from scipy import sparse
     from scipy.optimize import OptimizeResult
 
 PRECISE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+ATTEMPTS: tuple[dict[str, Any], ...] = (PRECISE, {**PRECISE, "presolve": False}, {}, {"presolve": False})
+ACCURATE = 1e-7  # relative distance to the optimum that is taken as rounding
+PASSES = 8  # of scaling rows and columns in turn
 
 
 class NoStationaryOptimum(ValueError):
@@ -73,13 +76,17 @@ def flows(problem: FiniteProblem, *, horizon: int | None = None, average: bool =
     """The equations of one criterion: discounted, with a horizon (time-indexed), or average.
 
     Source: Puterman 1994, Markov Decision Processes, sections 6.9 and 9.3; Altman 1999, Constrained Markov Decision
-    Processes, chapters 3 and 4. Raises ValueError if both a horizon and `average` are given.
+    Processes, chapters 3 and 4. Raises ValueError if both a horizon and `average` are given; InvalidProblem for a
+    horizon below 1 and where every episode is over before its first step.
     """
     from scipy import sparse
 
+    check_horizon(horizon)
     if average and horizon is not None:
         raise ValueError(f"average=True and horizon={horizon} exclude each other: leave one out")
     live, actions = _live(problem), problem.reward.shape[1]
+    if not live.any():
+        raise InvalidProblem("every start state is terminal, so no policy acts; give a start that is not terminal")
     rows = np.repeat(live, actions)
     after, start = problem.transition[rows][:, live].T, problem.start[live]
     leave = sparse.kron(sparse.eye_array(len(start)), np.ones((1, actions)))
@@ -104,24 +111,96 @@ def least_cost(space: Flows, cost: Array, rows: Array, bounds: Array) -> Optimiz
     """Linear program: least cost . x with rows x <= bounds [k] over the flows; status 0, or 2 if there are none.
 
     cost: [n + f], rows: [k, n + f]: the last f unknowns are no flow and may have any sign.
-    Raises NoConvergence if the cost has no bound or the solver gives up.
+    The solver sees rows, columns and cost scaled to numbers about 1, for its tolerances are absolute; what it finds is
+    held against the unscaled program, primal and dual. Raises NoConvergence if the cost has no bound, the solver gives
+    up or its answer is not optimal.
     """
     from scipy import sparse
-    from scipy.optimize import linprog
 
     flow = space.balance.shape[1]
     free = len(cost) - flow
     balance = _csr(sparse.hstack([space.balance, sparse.csr_matrix((len(space.source), free))]))
-    signs = [(0.0, None)] * flow + [(None, None)] * free
-    arguments = {"A_eq": balance, "b_eq": space.source, "A_ub": _csr(rows), "b_ub": bounds, "bounds": signs}
-    result = linprog(cost, **arguments, method="highs", options=PRECISE)
-    if result.status == 4:  # presolve cannot tell infeasible from unbounded
-        result = linprog(cost, **arguments, method="highs", options={**PRECISE, "presolve": False})
+    program = _Program(cost, _csr(sparse.vstack([balance, _csr(rows)])), np.append(space.source, bounds), flow)
+    for options in ATTEMPTS:
+        result = program.solve(len(space.source), options)
+        if result.status in (2, 3) or (result.status == 0 and program.shortfall(result) <= ACCURATE):
+            break
     if result.status == 3:
         raise NoConvergence("the value has no bound: episodes may last forever; give a horizon or a discount below 1")
     if result.status not in (0, 2):
         raise NoConvergence(f"the linear program was not solved: {result.message}")
+    if result.status == 0 and program.shortfall(result) > ACCURATE:
+        raise NoConvergence(
+            f"the linear program's answer misses its bound by {program.shortfall(result):.2g} of its size: numbers of "
+            "too many sizes; drop probabilities that do not matter, or give a horizon or a smaller discount"
+        )
     return result
+
+
+class _Program(NamedTuple):
+    """Least cost . x where the first rows equal their right side and the others stay at or below it."""
+
+    cost: Array  # [c]
+    matrix: sparse.csr_matrix  # [r, c]
+    right: Array  # [r]
+    flow: int  # the first so many unknowns are not negative
+
+    def solve(self, equations: int, options: dict[str, Any]) -> OptimizeResult:
+        """The solver's answer in the program's own units, with `duals` [r] in place of its marginals."""
+        from scipy import sparse
+        from scipy.optimize import linprog
+
+        by_row, by_column = _equilibration(self.matrix)
+        scaled = _csr(sparse.diags_array(by_row) @ self.matrix @ sparse.diags_array(by_column))
+        cost, right = self.cost * by_column, self.right * by_row
+        unit = power_of_two(np.abs(cost).max(initial=0.0))
+        result = linprog(
+            cost / unit,
+            A_eq=scaled[:equations],
+            b_eq=right[:equations],
+            A_ub=scaled[equations:],
+            b_ub=right[equations:],
+            bounds=[(0.0, None)] * self.flow + [(None, None)] * (len(cost) - self.flow),
+            method="highs",
+            options=options,
+        )
+        if result.status == 0:
+            result.x = result.x * by_column
+            result.duals = np.append(result.eqlin.marginals, result.ineqlin.marginals) * by_row * unit
+            result.fun = float(self.cost @ result.x)
+        return result
+
+    def shortfall(self, result: OptimizeResult) -> float:
+        """By how much the answer may miss the optimum, over the size of its terms."""
+        size = float(np.abs(self.cost) @ np.abs(result.x)) + float(np.abs(self.right) @ np.abs(result.duals))
+        reduced = self.cost - self.matrix.T @ result.duals
+        below = np.minimum(reduced, 0.0)[: self.flow] @ np.abs(result.x[: self.flow])
+        gap = abs(result.fun - float(self.right @ result.duals)) - float(below)
+        return gap / size if size > 0 else 0.0
+
+
+def _equilibration(matrix: sparse.csr_matrix) -> tuple[Array, Array]:
+    """Powers of two by row and column that bring the largest entry of each near 1: no digit is lost in scaling."""
+    from scipy import sparse
+
+    sizes = abs(matrix)
+    by_row, by_column = np.ones(matrix.shape[0]), np.ones(matrix.shape[1])
+    for _ in range(PASSES):
+        scaled = _csr(sparse.diags_array(by_row) @ sizes @ sparse.diags_array(by_column))
+        by_row = by_row / np.sqrt(_largest(scaled, axis=1))
+        by_column = by_column / np.sqrt(_largest(scaled, axis=0))
+    return power_of_two(by_row), power_of_two(by_column)
+
+
+def _largest(matrix: sparse.csr_matrix, axis: int) -> Array:
+    """Largest entry of each row (axis 1) or column (axis 0), 1 where all are 0."""
+    most = np.asarray(matrix.max(axis=axis).toarray()).ravel()
+    return np.where(most > 0, most, 1.0)
+
+
+def power_of_two(sizes: Any) -> Any:
+    """The power of two nearest below each size; 1 for 0."""
+    return np.exp2(np.floor(np.log2(np.where(np.asarray(sizes) > 0, sizes, 1.0))))
 
 
 def _live(problem: FiniteProblem) -> Mask:

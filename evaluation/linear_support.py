@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tradeoff.evaluation.checks import Array
-from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, check_horizon, finite_problem, reachable_problem
 from tradeoff.evaluation.pareto import convex_coverage
 
 LARGEST_BATCH = 4_000_000  # numbers in one array of action values
@@ -33,6 +33,7 @@ def convex_coverage_set(
     Arguments and errors as in `evaluation.pareto_vi.pareto_front`; tolerance: largest gain that is ignored [return].
     Source: Cheng 1988, PhD thesis, University of British Columbia; Roijers, Whiteson, Oliehoek 2015, JAIR 52.
     """
+    check_horizon(horizon)
     whole = finite_problem(transition, reward, start=start, terminal=terminal, discount=discount)
     problem = reachable_problem(whole)
     found = np.empty((0, problem.reward.shape[2]))

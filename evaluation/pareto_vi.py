@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tradeoff.evaluation.checks import Array, Mask
-from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, finite_problem, reachable_problem
+from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, check_horizon, finite_problem, reachable_problem
 from tradeoff.evaluation.pareto import nondominated
 
 LARGEST_SUM = 20_000_000  # vectors that one sum of two sets may hold before pruning
@@ -37,6 +37,7 @@ def pareto_front(
     Raises InvalidProblem for arrays that disagree, NoConvergence if the sets still move after `max_sweeps` or outgrow
     the memory. Source: White 1982, J. Math. Anal. Appl. 89; Van Moffaert and Nowe 2014, JMLR 15.
     """
+    check_horizon(horizon)
     whole = finite_problem(transition, reward, start=start, terminal=terminal, discount=discount)
     problem = reachable_problem(whole)
     values = _solve(problem, horizon, tolerance, max_sweeps)

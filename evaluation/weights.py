@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 
-from tradeoff.evaluation.checks import Array
+from tradeoff.evaluation.checks import Array, InvalidWeights
 
 
 def simplex_lattice(objectives: int, partitions: int) -> Array:
@@ -29,9 +29,15 @@ def simplex_energy(objectives: int, count: int, seed: int = 1) -> Array:
 
     The first call for a triple takes seconds, later ones nothing. Seed 1 gives the set that MORL-Baselines scores with
     (50 of them): pymoo, which computes it, drops the seed 42 asked for there and always draws from 1.
+    Raises InvalidWeights for a count below m.
     Source: Blank, Deb, Dhebar, Bandaru, Seada 2021, IEEE TEVC 25(1).
     """
     _check_size(objectives, count, "count")
+    if count < objectives:
+        raise InvalidWeights(
+            f"count = {count} for {objectives} objectives; the set holds every single objective, so at least "
+            f"{objectives}, or use simplex_uniform"
+        )
     return _energy(objectives, count, seed).copy()
 
 
@@ -52,5 +58,5 @@ def _energy(objectives: int, count: int, seed: int) -> Array:
 
 
 def _check_size(objectives: int, number: int, name: str) -> None:
-    if objectives < 1 or number < 1:
-        raise ValueError(f"objectives = {objectives}, {name} = {number}; both must be at least 1")
+    if not all(isinstance(n, int | np.integer) and n >= 1 for n in (objectives, number)):
+        raise InvalidWeights(f"objectives = {objectives}, {name} = {number}; expected whole numbers, both at least 1")

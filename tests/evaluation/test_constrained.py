@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from tradeoff.evaluation import (
     InfeasibleLimits,
@@ -258,9 +259,74 @@ def test_a_horizon_is_the_time_indexed_program(random_problem, seed):
     space = flows(problem, horizon=5)
     whole = least_cost(space, -space.reward[:, 0], space.reward[:, 1:].T, np.array([limit.bound for limit in limits]))
     assert found.value == pytest.approx(-whole.fun, abs=1e-9)
-    np.testing.assert_allclose(found.multipliers, -whole.ineqlin.marginals, atol=1e-8)
+    np.testing.assert_allclose(found.multipliers, -whole.duals[len(space.source) :], atol=1e-8)
     assert found.multipliers.max() > 0.01 and found.stochastic
     check_optimality(problem, [1, 0, 0], limits, found, horizon=5)
+
+
+@pytest.mark.parametrize("criterion", [{}, {"horizon": 8}, {"average": True}], ids=["discounted", "horizon", "average"])
+@pytest.mark.parametrize("units", [(1e4, 1.0), (1e6, 1.0), (1e-9, 1.0), (1.0, 1e-8), (1.0, 1e8), (1e6, 1e-8)])
+def test_units_of_reward_and_cost_change_nothing_but_the_numbers(random_problem, units, criterion):
+    # The same problem with rewards and costs in other units: the same policy, price times reward unit over cost unit.
+    for seed in range(4):
+        arrays = random_problem(seed, states=6, actions=3)
+        plain = finite_problem(**arrays, discount=0.95)
+        careful, free = (constrained_optimum(plain, w, [], **criterion).returns[1] for w in ([0, -1], [1, 0]))
+        limit = 0.6 * careful + 0.4 * free
+        wanted = constrained_optimum(plain, [1, 0], [Limit(1, limit)], **criterion)
+        scaled = finite_problem(**arrays | {"reward": arrays["reward"] * units}, discount=0.95)
+        found = constrained_optimum(scaled, [1, 0], [Limit(1, limit * units[1])], **criterion)
+        np.testing.assert_allclose(found.returns / units, wanted.returns, atol=1e-9)
+        np.testing.assert_allclose(found.multipliers * units[1] / units[0], wanted.multipliers, rtol=1e-7)
+        if not criterion:
+            assert found.value == pytest.approx(-dense_program(arrays, 0.95, limit, units[0]).fun, rel=1e-6)
+
+
+def dense_program(arrays, discount, limit, unit):
+    """The occupancy program written out, costs in their usual unit, solved by scipy's default settings."""
+    states, actions, _ = arrays["reward"].shape
+    after = arrays["transition"].reshape(states * actions, states)
+    balance = np.repeat(np.eye(states), actions, axis=0) - discount * after
+    pay = arrays["reward"].reshape(states * actions, 2)
+    return linprog(-pay[:, 0] * unit, A_eq=balance.T, b_eq=arrays["start"], A_ub=pay[None, :, 1], b_ub=[limit])
+
+
+def test_fronts_and_infeasible_limits_in_small_units(two_state):
+    plain = finite_problem(**two_state, discount=0.9)
+    small = finite_problem(**two_state | {"reward": two_state["reward"] * [1e6, 1e-9]}, discount=0.9)
+    bounds, front = constrained_front(plain, [1, 0], [Limit(1, 0.0)], 5)
+    tiny, scaled = constrained_front(small, [1, 0], [Limit(1, 0.0)], 5)
+    np.testing.assert_allclose(tiny / 1e-9, bounds, rtol=1e-9)
+    np.testing.assert_allclose([p.value / 1e6 for p in scaled], [p.value for p in front], rtol=1e-9)
+    with pytest.raises(InfeasibleLimits, match="relax what lies beyond") as error:
+        constrained_optimum(small, [1, 0], [Limit(1, 0.5 * tiny[0])])
+    np.testing.assert_allclose(error.value.attainable, tiny[:1], rtol=1e-9)
+
+
+def test_penalties_far_beyond_all_other_rewards_leave_the_rest_exact(random_problem):
+    # A third action that costs 1e9 everywhere is never worth it: the optimum is that of the other two.
+    arrays = random_problem(3, states=5, actions=2)
+    forbidden = np.full((5, 1, 2), [-1e9, 0.0])
+    wider = {
+        "transition": np.concatenate([arrays["transition"], arrays["transition"][:, :1]], axis=1),
+        "reward": np.concatenate([arrays["reward"], forbidden], axis=1),
+        "start": arrays["start"],
+    }
+    careful, free = (best_policy(finite_problem(**arrays, discount=0.9), w).returns[1] for w in ([0, -1], [1, 0]))
+    limits = [Limit(1, (careful + free) / 2)]
+    wanted, found = (constrained_optimum(finite_problem(**a, discount=0.9), [1, 0], limits) for a in (arrays, wider))
+    assert found.value == pytest.approx(wanted.value, rel=1e-6)
+
+
+def test_an_answer_that_is_not_optimal_is_refused(two_state, monkeypatch):
+    def wrong(*arguments, **options):
+        result = linprog(*arguments, **options)
+        result.x = result.x * 0.9
+        return result
+
+    monkeypatch.setattr("scipy.optimize.linprog", wrong)
+    with pytest.raises(NoConvergence, match="misses its bound"):
+        constrained_optimum(finite_problem(**two_state, discount=0.9), [1, 0], [Limit(1, 3.0)])
 
 
 @pytest.mark.slow

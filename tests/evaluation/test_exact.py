@@ -4,15 +4,21 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from tradeoff.evaluation import (
     InvalidPoints,
     InvalidPolicy,
+    InvalidProblem,
     NoConvergence,
     best_policy,
+    concave_optimum,
+    constrained_optimum,
+    convex_coverage_set,
     enumerate_trajectories,
     finite_problem,
     occupancy,
+    pareto_front,
     policy_from_occupancy,
     policy_returns,
     trajectory_probability,
@@ -159,3 +165,50 @@ def test_bad_input_is_refused(two_state):
         best_policy(problem, [1.0])
     with pytest.raises(NoConvergence, match="after 50 sweeps"):
         best_policy(finite_problem(**two_state, discount=1.0), [1.0, 0.0], max_sweeps=50)
+
+
+@pytest.mark.parametrize("horizon", [0, -1, 2.5, np.nan, True])
+def test_a_horizon_that_is_no_number_of_steps_is_refused(two_state, horizon):
+    problem, uniform = finite_problem(**two_state, discount=0.9), np.full((2, 2), 0.5)
+    for call in (
+        lambda: policy_returns(problem, uniform, horizon=horizon),
+        lambda: best_policy(problem, [1, 0], horizon=horizon),
+        lambda: constrained_optimum(problem, [1, 0], [(1, 3.0)], horizon=horizon),
+        lambda: enumerate_trajectories(problem, horizon),
+        lambda: pareto_front(**two_state, discount=0.9, horizon=horizon),
+        lambda: convex_coverage_set(**two_state, discount=0.9, horizon=horizon),
+    ):
+        with pytest.raises(InvalidProblem, match=r"horizon is .*; expected a whole number of steps, at least 1"):
+            call()
+
+
+def test_arrays_that_are_no_probabilities_are_refused(two_state):
+    for value in (np.nan, np.inf, -0.1, 0.4):
+        broken = two_state["transition"].copy()
+        broken[1, 0, 1] = value
+        for transition in (broken, csr_matrix(broken.reshape(4, 2))):
+            with pytest.raises(InvalidProblem, match=r"transition\[1, 0\] is no distribution"):
+                finite_problem(**two_state | {"transition": transition}, discount=0.9)
+    for start in ([np.nan, 1.0], [0.5, np.nan], [1.5, -0.5], [0.5, 0.4], np.nan, 2, 0.5):
+        with pytest.raises(InvalidProblem, match="start"):
+            finite_problem(**two_state | {"start": start}, discount=0.9)
+    with pytest.raises(InvalidProblem, match="discount is nan"):
+        finite_problem(**two_state, discount=np.nan)
+    # What stands in the rows of a terminal state is not read.
+    broken = two_state["transition"].copy()
+    broken[1] = np.nan
+    ended = finite_problem(**two_state | {"transition": broken}, discount=0.9, terminal=[False, True])
+    assert policy_returns(ended, np.full((2, 2), 0.5)).tolist() == pytest.approx(
+        [0.1 / (1 - 0.495), 0.15 / (1 - 0.495)]
+    )
+
+
+def test_episodes_that_are_over_before_they_begin(two_state):
+    problem = finite_problem(**two_state | {"start": 1}, discount=0.9, terminal=[False, True])
+    assert policy_returns(problem, np.full((2, 2), 0.5)).tolist() == [0.0, 0.0]
+    assert best_policy(problem, [1, 0]).value == 0.0
+    for criterion in ({}, {"horizon": 3}, {"average": True}):
+        with pytest.raises(InvalidProblem, match="every start state is terminal"):
+            constrained_optimum(problem, [1, 0], [(1, 3.0)], **criterion)
+        with pytest.raises(InvalidProblem, match="every start state is terminal"):
+            concave_optimum(problem, lambda returns, occupancy: returns[0], **criterion)

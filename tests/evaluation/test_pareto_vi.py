@@ -145,7 +145,7 @@ def test_an_unending_problem_says_so():
     ("change", "message"),
     [
         ({"transition": np.ones((2, 2, 3))}, "transition has shape"),
-        ({"transition": np.full((2, 2, 2), 0.4)}, r"transition\[0, 0\] is no distribution \(sum 0.8\)"),
+        ({"transition": np.full((2, 2, 2), 0.4)}, r"transition\[0, 0\] is no distribution \(sum 0.8,"),
         ({"transition": np.tile([1.5, -0.5], (2, 2, 1))}, r"transition\[0, 0\] is no distribution"),
         ({"reward": np.ones((2, 2))}, "reward has shape"),
         ({"reward": np.full((2, 2, 2), np.nan)}, "NaN"),

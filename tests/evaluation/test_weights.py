@@ -61,6 +61,15 @@ def test_bad_weights_are_refused(bad):
 
 
 def test_bad_sizes_are_refused():
-    for call in (lambda: simplex_lattice(0, 3), lambda: simplex_energy(2, 0), lambda: simplex_uniform(-1, 3, 0)):
-        with pytest.raises(ValueError, match="at least 1"):
+    for call in (
+        lambda: simplex_lattice(0, 3),
+        lambda: simplex_energy(2, 0),
+        lambda: simplex_uniform(-1, 3, 0),
+        lambda: simplex_lattice(3, 1.5),
+        lambda: simplex_uniform(2, np.nan, 0),
+    ):
+        with pytest.raises(InvalidWeights, match="at least 1"):
             call()
+    with pytest.raises(InvalidWeights, match="at least 3, or use simplex_uniform"):
+        simplex_energy(3, 2)
+    np.testing.assert_array_equal(simplex_energy(3, 3), np.eye(3)[::-1])
