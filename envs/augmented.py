@@ -27,7 +27,7 @@ class Augmented(ABC):
         self.env, self.num_envs, self.device, self.exact_state = env, env.num_envs, env.device, env.exact_state
         space = env.spec.observation_space
         self.choices = finite_choices(space)
-        width = sum(self.choices) if self.choices else int(np.prod(space.shape or (1,)))
+        width = sum(map(len, self.choices)) if self.choices else int(np.prod(space.shape or (1,)))
         self.spec = replace(
             env.spec, observation_space=spaces.Box(-np.inf, np.inf, (width + columns,), np.float32),
             objectives=tuple(objectives), reference_point=None, discount=discount,
@@ -79,16 +79,25 @@ class Augmented(ABC):
         self.env.close()
 
 
-def finite_choices(space: spaces.Space[Any]) -> tuple[int, ...]:
-    """Number of values of each observed number, where they are finite; else empty."""
+def finite_choices(space: spaces.Space[Any]) -> tuple[range, ...]:
+    """The values of each observed number, where they are finite; else empty."""
     if isinstance(space, spaces.Discrete):
-        return (int(space.n),)
-    return tuple(int(n) for n in space.nvec.ravel()) if isinstance(space, spaces.MultiDiscrete) else ()
+        return (range(int(space.start), int(space.start + space.n)),)
+    if not isinstance(space, spaces.MultiDiscrete):
+        return ()
+    return tuple(range(int(low), int(low + n)) for low, n in zip(space.start.ravel(), space.nvec.ravel(), strict=True))
 
 
-def coded(observation: Tensor, choices: tuple[int, ...]) -> Tensor:
-    """Observations [N, d] as numbers: one-hot [N, sum of choices] where choices are finite."""
+def coded(observation: Tensor, choices: tuple[range, ...]) -> Tensor:
+    """Observations [N, d] as numbers: one-hot [N, number of choices] where choices are finite."""
     if not choices:
         return observation.float()
     columns = zip(observation.unbind(-1), choices, strict=True)
-    return torch.cat([torch.nn.functional.one_hot(x.long(), n) for x, n in columns], -1).float()
+    return torch.cat([torch.nn.functional.one_hot(x.long() - c.start, len(c)) for x, c in columns], -1).float()
+
+
+def break_off(env: VectorEnv, step: Step, over: Tensor) -> Step:
+    """The step with episodes ended where over [N] bool says so, new ones begun there; env offers `restart`."""
+    going_on = over & ~step.terminated & ~step.truncated
+    fresh = env.restart(going_on) if going_on.any() else step.observation  # type: ignore[attr-defined]
+    return step._replace(observation=fresh, terminated=step.terminated | over, truncated=step.truncated & ~over)

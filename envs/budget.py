@@ -7,9 +7,14 @@ below zero is its `mode`:
 - "saute": the reward becomes `unsafe_reward`. Source: Sootla et al. 2022, arXiv:2202.06558, eq. 4 and 6.
 - "simmer": the same, for a budget that `schedule` widens from a first share of the limit to the whole.
   Source: Sootla et al. 2022, arXiv:2206.02675, section 4.
-- "terminate": the episode is over, and nothing beyond it is worth anything. For environments that can `restart` some of
+- "terminate": the reward becomes `unsafe_reward`, and the episode is over. For environments that can `restart` some of
   their copies (those written in tensors). Source: Sun et al. 2021, arXiv:2107.04200.
 - "watch": nothing; the budget is only shown.
+
+A budget without discount is one per episode, and it ends with the episode: but for "watch", the time limit is then
+reported as terminated, so that no critic expects rewards beyond it that the budget would have to pay for. How a budget
+is best spent then depends on the time that is left, which is shown, too. Source: Pardo et al. 2018, arXiv:1712.00378.
+A discounted budget has no end: its time limit stays truncated, and no clock is shown.
 """
 
 from __future__ import annotations
@@ -18,22 +23,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
+from tradeoff.envs.augmented import Augmented, break_off
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.envs.protocol import Step, VectorEnv
 
 Mode = Literal["saute", "simmer", "terminate", "watch"]
 
+ROUNDING = 1e-6  # excess over a limit, as a share of it, that sums of float32 costs make by rounding alone
 
-class Budget:
-    """A VectorEnv whose observations end with the k budgets that are left, as shares of the limits.
 
-    Observations that are whole numbers from a finite range (Discrete, MultiDiscrete) come one-hot. Costs are reported
-    as they were; rewards are those to learn from, so score a policy with mode "watch".
+class Budget(Augmented):
+    """A VectorEnv whose observations end with the k budgets that are left, as shares of the limits, and the time left.
+
+    The time left is a share of the horizon, shown where there is one and budgets have no discount. Costs are added up
+    in their own unit, in float64. They are reported as they were; rewards are those to learn from, so score a policy
+    with mode "watch".
     """
 
     def __init__(
@@ -45,14 +52,16 @@ class Budget:
         discount: float = 1.0,
         unsafe_reward: float | Sequence[float] = 0.0,
         first_share: float = 0.2,
+        clock: bool = True,
     ) -> None:
         """Shape an environment.
 
         Args:
             limits: one per cost, all positive, infinite for what is free; none: the environment's own.
             discount: gamma of the budget, the one of the limits.
-            unsafe_reward: paid per objective in place of the reward below budget zero ("saute", "simmer").
+            unsafe_reward: paid per objective in place of the reward below budget zero.
             first_share: of the limits that "simmer" starts with.
+            clock: whether the time left is shown; policies of older versions did not see it.
 
         Raises: TradeoffError naming what does not fit.
         """
@@ -65,17 +74,14 @@ class Budget:
             raise TradeoffError(f"{env.spec.id} cannot break off single episodes; use the mode 'saute' instead")
         if not 0 < discount <= 1 or not 0 < first_share <= 1:
             raise TradeoffError(f"discount {discount} and first_share {first_share} must lie in (0, 1]")
-        self.env, self.mode, self.discount = env, mode, discount
-        self.num_envs, self.device, self.exact_state = env.num_envs, env.device, env.exact_state
-        put = lambda x: torch.as_tensor(x, dtype=torch.float32, device=env.device)  # noqa: E731
-        self.limits, self.unsafe = put(given), put(unsafe_reward).expand(len(env.spec.objectives))
-        self.first_share = first_share
+        self.mode, self.gamma, self.first_share = mode, discount, first_share
+        self.limits = torch.tensor(given, dtype=torch.float64, device=env.device)
+        unsafe = torch.as_tensor(unsafe_reward, dtype=torch.float32, device=env.device)
+        self.unsafe = unsafe.expand(len(env.spec.objectives))
         self.share = first_share if mode == "simmer" else 1.0
-        self.choices = _choices(env.spec.observation_space)
-        width = sum(self.choices) if self.choices else int(np.prod(env.spec.observation_space.shape or (1,)))
-        box = spaces.Box(-np.inf, np.inf, (width + len(given),), np.float32)
-        self.spec = replace(env.spec, observation_space=box, limits=given)
-        self.left = self._full()
+        self.horizon = env.spec.horizon if clock and discount == 1 else None
+        super().__init__(env, env.spec.objectives, len(given) + (self.horizon is not None), env.spec.discount)
+        self.spec = replace(self.spec, limits=given, reference_point=env.spec.reference_point)
 
     def schedule(self, progress: float) -> None:
         """Widen the budget of "simmer" in a straight line: first_share at progress 0, the whole limit at 1.
@@ -86,55 +92,51 @@ class Budget:
             raise TradeoffError(f"only mode 'simmer' has a schedule, this one is {self.mode!r}")
         self.share = self.first_share + (1 - self.first_share) * min(max(progress, 0.0), 1.0)
 
-    def reset(self, seed: int | Sequence[int] | None = None) -> Tensor:
-        """See VectorEnv.reset."""
-        self.left = self._full()
-        return self._with(self.env.reset(seed), self.left)
+    def begin(self) -> Tensor:
+        """See Augmented.begin: nothing spent [k], gamma^0, the share of the limits that may be spent, no step."""
+        fresh = torch.zeros(self.env.num_envs, len(self.limits) + 3, dtype=torch.float64, device=self.env.device)
+        fresh[:, -3], fresh[:, -2] = 1.0, self.share
+        return fresh
 
-    def step(self, action: Tensor) -> Step:
-        """See VectorEnv.step."""
-        step = self.env.step(action)
-        left = (self.left - step.cost / self.limits) / self.discount
-        over, final = (left < 0).any(-1), self._with(step.final_observation, left)
+    def shown(self, memory: Tensor) -> Tensor:
+        """See Augmented.shown: z = (share - spent / limit) / gamma^t, and 1 - t / horizon."""
+        spent, weight, share, clock = _parts(memory)
+        left = (share - spent / self.limits) / weight
+        return left if self.horizon is None else torch.cat([left, 1 - clock / self.horizon], -1)
+
+    def advance(self, action: Tensor, step: Step) -> tuple[Tensor, Step]:
+        """See Augmented.advance."""
+        spent, weight, share, clock = _parts(self.memory)
+        spent = spent + weight * step.cost
+        over = (spent > share * self.limits * (1 + ROUNDING)).any(-1)
+        return torch.cat([spent, weight * self.gamma, share, clock + 1], -1), self._shaped(step, over)
+
+    def _shaped(self, step: Step, over: Tensor) -> Step:
+        """The step as it is to be learnt from, where over [N] bool says that a budget is overspent."""
+        if self.mode == "watch":
+            return step
+        step = step._replace(reward=torch.where(over.unsqueeze(-1), self.unsafe, step.reward))
         if self.mode == "terminate":
-            step = self._break_off(step, over)
-        elif self.mode != "watch":
-            step = step._replace(reward=torch.where(over.unsqueeze(-1), self.unsafe, step.reward))
-        ended = (step.terminated | step.truncated).unsqueeze(-1)
-        self.left = torch.where(ended, self._full(), left)
-        return step._replace(observation=self._with(step.observation, self.left), final_observation=final)
-
-    def _break_off(self, step: Step, over: Tensor) -> Step:
-        going_on = over & ~step.terminated & ~step.truncated
-        fresh = self.env.restart(going_on) if going_on.any() else step.observation  # type: ignore[attr-defined]
-        return step._replace(observation=fresh, terminated=step.terminated | over, truncated=step.truncated & ~over)
-
-    def _full(self) -> Tensor:
-        return torch.full((self.num_envs, len(self.limits)), self.share, device=self.device)
-
-    def _with(self, observation: Tensor, left: Tensor) -> Tensor:
-        x = observation
-        if self.choices:
-            hot = [torch.nn.functional.one_hot(c.long(), n) for c, n in zip(x.unbind(-1), self.choices, strict=True)]
-            x = torch.cat(hot, -1)
-        return torch.cat([x.float(), left], -1)
+            step = break_off(self.env, step, over)
+        if self.gamma < 1:
+            return step
+        return step._replace(terminated=step.terminated | step.truncated, truncated=torch.zeros_like(step.truncated))
 
     def state_dict(self) -> dict[str, Any]:
         """See VectorEnv.state_dict."""
-        return {"env": self.env.state_dict(), "left": self.left, "share": self.share}
+        return super().state_dict() | {"share": self.share}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See VectorEnv.load_state_dict."""
-        self.env.load_state_dict(state["env"])
-        self.left, self.share = state["left"].to(self.device), state["share"]
+        """See VectorEnv.load_state_dict. Older files hold what is left, as shares, in place of sums and clocks."""
+        if "left" in state:
+            memory = self.begin()
+            spent = (state["share"] - state["left"].to(memory)) * self.limits
+            memory[:, :-3], memory[:, -2] = torch.where(self.limits.isinf(), 0.0, spent), state["share"]
+            state = {**state, "memory": memory, "seen": self.seen}
+        super().load_state_dict(state)
+        self.share = state["share"]
 
-    def close(self) -> None:
-        """See VectorEnv.close."""
-        self.env.close()
 
-
-def _choices(space: spaces.Space[Any]) -> tuple[int, ...]:
-    """Number of values of each observed number, where they are finite; else empty."""
-    if isinstance(space, spaces.Discrete):
-        return (int(space.n),)
-    return tuple(int(n) for n in space.nvec.ravel()) if isinstance(space, spaces.MultiDiscrete) else ()
+def _parts(memory: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What was spent [N, k], gamma^t, the share of the limits that may be spent, and t, [N, 1] each."""
+    return memory[:, :-3], memory[:, -3:-2], memory[:, -2:-1], memory[:, -1:]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tradeoff.envs.augmented import Augmented
+from tradeoff.envs.augmented import Augmented, break_off
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.envs.finite import FiniteModel
 from tradeoff.envs.protocol import Step, VectorEnv
@@ -106,13 +106,6 @@ class MachineReward(Augmented):
         if event.min() < 0 or event.max() >= events:
             raise TradeoffError(f"label answers events from {event.min()} to {event.max()}; expected 0 to {events - 1}")
         return event
-
-
-def break_off(env: VectorEnv, step: Step, over: Tensor) -> Step:
-    """The step with episodes ended where over [N] bool says so, new ones begun there; env offers `restart`."""
-    going_on = over & ~step.terminated & ~step.truncated
-    fresh = env.restart(going_on) if going_on.any() else step.observation  # type: ignore[attr-defined]
-    return step._replace(observation=fresh, terminated=step.terminated | over, truncated=step.truncated & ~over)
 
 
 def machine_model(model: FiniteModel, machine: RewardMachine, labels: ArrayLike) -> FiniteModel:

@@ -33,7 +33,10 @@ class BudgetRun(ConstrainedConfig):
 
     mode: ClassVar[Mode]
 
+    BEFORE: ClassVar[dict[str, Any]] = {"clock": False}
+
     solver: Unpriced = field(default_factory=Unpriced)
+    clock: bool = True  # show the time left, too, where budgets are per episode and a horizon ends it
 
     @property
     @abstractmethod
@@ -56,7 +59,7 @@ class BudgetRun(ConstrainedConfig):
     def budget(self, env: VectorEnv, mode: Mode, **shaping: Any) -> Budget:
         """An environment that shows what is left. Raises BadLimit for limits that are no budgets."""
         discount = self.discount if self.scale == "discounted" and self.discount else 1.0
-        return Budget(env, self.budgets(env.spec), mode=mode, discount=discount, **shaping)
+        return Budget(env, self.budgets(env.spec), mode=mode, discount=discount, clock=self.clock, **shaping)
 
     def budgets(self, spec: EnvSpec) -> tuple[float, ...]:
         """One per cost, infinite where none was given. Raises BadLimit."""
@@ -122,7 +125,10 @@ class Simmer(Saute):
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyTermination(BudgetRun):
-    """Episodes are over, and pay no more, once a limit is spent. Source: Sun et al. 2021, arXiv:2107.04200."""
+    """Episodes are over at the step that overspends a limit, which pays nothing.
+
+    Source: Sun et al. 2021, arXiv:2107.04200.
+    """
 
     name: ClassVar[str] = "early-termination"
     mode: ClassVar[Mode] = "terminate"

@@ -55,7 +55,12 @@ def read_settings(folder: Path) -> Settings:
 
 
 def build(kind: type, values: Any, where: str) -> Any:
-    """A dataclass from what `asdict` and JSON made of it; every field must be there, and no other."""
+    """A dataclass from what `asdict` and JSON made of it; every field must be there, and no other.
+
+    What older releases did not write is in the class's `BEFORE`: the setting that says what they did.
+    """
+    if isinstance(values, dict):
+        values = {**getattr(kind, "BEFORE", {}), **values}
     check_keys(values, {f.name for f in fields(kind)}, where)
     hints = get_type_hints(kind)
     return kind(**{name: read_value(hints[name], value, f"{where}.{name}") for name, value in values.items()})

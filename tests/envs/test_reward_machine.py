@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.envs.reward_machine import MachineReward, machine_model, reward_machine
@@ -104,6 +107,17 @@ def test_a_resumed_machine_goes_on_exactly() -> None:
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     wide = corridor(5, slip=0.25)
     assert torch.equal(wide.reset([9, 9, 4, 5, 6])[2:], one.reset(4))
+
+
+def test_observations_that_count_from_three_are_coded_from_three() -> None:
+    env = make_tabular(corridor_model(), 1, discount=0.9)
+    env.spec = replace(env.spec, observation_space=spaces.Discrete(5, start=3))
+    env.seen = env.seen + 3
+    machine = MachineReward(env, FETCH, lambda o, a, s: label(o - 3, a, s - 3))
+    assert machine.reset(0).tolist() == [[0, 0, 1, 0, 0, 1, 0, 0]]
+    steps = _walk(machine, [[0], [0], [1]])
+    assert [s.observation[0].argmax().item() for s in steps] == [1, 0, 1]
+    assert steps[1].reward[0, 0] == 0.25
 
 
 def test_what_does_not_fit_is_refused() -> None:

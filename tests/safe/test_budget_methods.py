@@ -6,6 +6,7 @@ linear program says so), but then some episodes break the limit.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,16 @@ from tradeoff.evaluation import constrained_optimum, finite_problem
 from tradeoff.replay_trained import replay
 from tradeoff.safe.budget_methods import METHODS, Simmer
 from tradeoff.safe.constraints import BadLimit
+from tradeoff.settings import Settings, read_settings, write_settings
 
 STEPS, LIMIT, BEST = 10, "2.5", 8.0
 MODEL = finite_arrays(np.ones((1, 2, 1)), [[[0.5], [2.0]]], cost=[[[0.0, 0.0], [1.0, 0.25]]], horizon=STEPS)
 LEARNER = LearnerConfig(
-    rollout_steps=20,
-    environments=32,
-    epochs=4,
-    minibatches=4,
-    learning_rate=0.005,
-    hidden=(16,),
-    gamma=0.9,
-    entropy=0.05,
-    anneal=True,
-)
+    rollout_steps=20, environments=16, epochs=4, minibatches=4, learning_rate=0.01, hidden=(16,), gamma=0.9,
+    entropy=0.02, anneal=True,
+)  # fmt: skip
 SHORT: dict[str, Any] = {
-    "env": "shifts", "limit": (f"wear={LIMIT}",), "policies": 2, "steps": 250_000, "evaluate_every": 50,
+    "env": "shifts", "limit": (f"wear={LIMIT}",), "policies": 2, "steps": 60_000, "evaluate_every": 50,
     "final_episodes": 100, "seed": 1, "learner": LEARNER,
 }  # fmt: skip
 
@@ -61,24 +56,55 @@ def test_on_average_more_would_be_allowed() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_limit_is_kept_in_every_episode_and_nearly_used_up(name: str) -> None:
-    room = {"first_share": 0.5} if name == "simmer" else {}  # for one step of work at first
+    room = {"first_share": 0.5, "widened": 0.3} if name == "simmer" else {}  # for one step of work at first
     found = METHODS[name](**SHORT, **room).run()
     assert found.deterministic_returns[..., 1].max() == 2.0, "a third step of work would break the limit"
     assert found.deterministic_returns[..., 0].mean() == pytest.approx(BEST, abs=0.02)
     assert max(found.indicators["episodes_over_the_limit"][0]) <= 0.05
     assert min(found.indicators["value"]) > 0.97 * BEST
-    assert found.indicators["real_environment_steps"]["training"] >= 200_000
+    assert found.indicators["real_environment_steps"]["training"] >= 40_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "gamma"), [("saute", 0.99), ("saute", 1.0), ("early-termination", 1.0), ("simmer", 0.99)]
+)
+def test_a_budget_is_used_up_by_the_time_limit(name: str, gamma: float) -> None:
+    """Ten hours of rest, work or hurry pay 0, 1 or 1.5 and wear by 0, 1/4 or 1, within 5.
+
+    Three hours may be hurried and seven worked: 4.5 + 7 = 11.5 at 4.75; a fourth hurried hour leaves four to work and
+    two to rest, 6 + 4 = 10. A critic that looks beyond the tenth hour saves the budget for hours that never come.
+    """
+    pay, wear = np.array([[[0.0], [1.0], [1.5]]]), np.array([[[0.0], [0.25], [1.0]]])
+    model = finite_arrays(np.ones((1, 3, 1)), pay, cost=wear, horizon=STEPS)
+    register("hours", lambda n, **more: make_tabular(model, n, id="hours", costs=("wear",), limits=(5.0,), **more))
+    room = {"first_share": 0.5, "widened": 0.3} if name == "simmer" else {}
+    asked = {**SHORT, "env": "hours", "limit": ("wear=5",), "policies": 3, "learner": replace(LEARNER, gamma=gamma)}
+    found = METHODS[name](**asked, **room).run()
+    assert min(found.deterministic_returns.mean(1)[:, 0]) > 0.95 * 11.5
+    assert found.returns[..., 0].mean() == pytest.approx(11.5, abs=0.1), found.returns.mean(1)
+    assert found.returns[..., 1].mean() == pytest.approx(4.75, abs=0.1)
 
 
 def test_budgets_are_shown_for_the_limits_that_were_given() -> None:
     env: Any = METHODS["saute"](**SHORT).start().make_env(4, 0)
     env.reset(0)
-    left = env.step(torch.ones(4, dtype=torch.long)).observation[:, -2:]
-    assert left.tolist() == [[pytest.approx(1 - 1 / 2.5), 1.0]] * 4, "noise has no limit here"
+    left = env.step(torch.ones(4, dtype=torch.long)).observation[:, -3:]
+    assert left.tolist() == [[pytest.approx(1 - 1 / 2.5), 1.0, pytest.approx(0.9)]] * 4, "noise has no limit here"
     both = replace(METHODS["saute"](**SHORT), limit=(), margin=0.2).start().make_env(4, 0)
     both.reset(0)
-    left = both.step(torch.ones(4, dtype=torch.long)).observation[:, -2:]
-    assert left[0].tolist() == pytest.approx([1 - 1 / 2.0, 1 - 0.25 / 7.2]), "the environment's own, less the reserve"
+    left = both.step(torch.ones(4, dtype=torch.long)).observation[:, -3:]
+    assert left[0].tolist() == pytest.approx([1 - 1 / 2.0, 1 - 0.25 / 7.2, 0.9]), "the environment's, less the margin"
+
+
+def test_an_older_run_folder_is_read_without_its_clock(tmp_path: Path) -> None:
+    """config.json of older releases does not know the time left; what it trained never saw it."""
+    write_settings(tmp_path, Settings(METHODS["saute"](**SHORT), 1))
+    record = json.loads((tmp_path / "config.json").read_text())
+    assert record["settings"].pop("clock") is True
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    config = read_settings(tmp_path).config
+    assert config.clock is False and config.start().make_env(1, 0).reset(0).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +128,13 @@ def test_shares_must_be_shares(changes: dict[str, float]) -> None:
 
 
 def test_a_budget_widens_and_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """The share grows from .2 to 1 over the first half of the run; the third iteration begins after two of 1,280."""
+    """The share grows from .2 to 1 over the first half of the run; the third iteration begins after two of 640."""
     config = Simmer(**{**SHORT, "steps": 12_800, "evaluate_every": 3})
     turns = iter(range(1, 10**6))
     run: Any = config.start()
     with pytest.raises(Interrupted):
         complete(run, tmp_path, stop=lambda: next(turns) == 3)
-    assert run.learner.source.env.share == pytest.approx(0.2 + 0.8 * 2 * 1280 / 6400)
+    assert run.learner.source.env.share == pytest.approx(0.2 + 0.8 * 2 * 640 / 6400)
     again: Any = config.start()
     again.load_state_dict(checkpoint.load_newest(tmp_path))
     one, other = config.run(), complete(again, tmp_path)
