@@ -1,14 +1,48 @@
-"""The shared policy-gradient engine: populations of policies with vector rewards and costs, trained as one program."""
+"""The shared policy-gradient engine: populations of policies with vector rewards and costs, trained as one program.
 
-from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.checkpoint import CheckpointError
-from tradeoff.engine.evaluate import Scores, evaluate
-from tradeoff.engine.features import make_features
-from tradeoff.engine.heads import make_head
-from tradeoff.engine.learner import Learner, LearnerConfig, Population, fresh_population
-from tradeoff.engine.rollout import Rollout
-from tradeoff.engine.scalarizers import Linear, Scalarizer
-from tradeoff.engine.trajectories import Batch, Trajectories
+Nothing loads before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tradeoff.engine.actor_critic import ActorCritic
+    from tradeoff.engine.checkpoint import CheckpointError
+    from tradeoff.engine.evaluate import Scores, evaluate
+    from tradeoff.engine.features import make_features
+    from tradeoff.engine.heads import make_head
+    from tradeoff.engine.learner import Learner, LearnerConfig, Population, fresh_population
+    from tradeoff.engine.rollout import Rollout
+    from tradeoff.engine.scalarizers import Linear, Scalarizer
+    from tradeoff.engine.trajectories import Batch, Trajectories
+
+PARTS = {
+    "actor_critic": ("ActorCritic",),
+    "checkpoint": ("CheckpointError",),
+    "evaluate": (
+        "Scores",
+        "evaluate",
+    ),
+    "features": ("make_features",),
+    "heads": ("make_head",),
+    "learner": (
+        "Learner",
+        "LearnerConfig",
+        "Population",
+        "fresh_population",
+    ),
+    "rollout": ("Rollout",),
+    "scalarizers": (
+        "Linear",
+        "Scalarizer",
+    ),
+    "trajectories": (
+        "Batch",
+        "Trajectories",
+    ),
+}
+HOMES = {name: part for part, names in PARTS.items() for name in names}
 
 __all__ = [
     "ActorCritic",
@@ -27,3 +61,9 @@ __all__ = [
     "make_features",
     "make_head",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'tradeoff.engine' has no attribute {name!r}")
+    return getattr(import_module(f"tradeoff.engine.{HOMES[name]}"), name)

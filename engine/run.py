@@ -16,6 +16,7 @@ from torch import Generator
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.checkpoint import save_numbered
 from tradeoff.engine.evaluate import Endless, Scores, evaluate
+from tradeoff.engine.numbers import check_numbers
 from tradeoff.engine.population import Population
 from tradeoff.envs import VectorEnv, make
 from tradeoff.envs.errors import NumericalTrouble, TradeoffError, UserCodeFailed
@@ -46,6 +47,7 @@ class RunConfig:
     device: str = "cpu"  # where environments and networks live
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name, least in (("policies", 1), ("steps", 1), ("evaluate_every", 1), ("episodes", 1),
                             ("final_episodes", 2), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < least:
@@ -54,6 +56,11 @@ class RunConfig:
             raise ValueError(f"horizon must be at least 1, got {self.horizon}")
         if self.discount is not None and not 0 < self.discount <= 1:
             raise ValueError(f"discount must lie in (0, 1], got {self.discount}")
+
+    @classmethod
+    def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings that an older release wrote, with what its fields did not say yet."""
+        return settings
 
     def start(self) -> Run:
         """A fresh run."""

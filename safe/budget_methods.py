@@ -82,7 +82,7 @@ class BudgetRun(ConstrainedConfig):
         env = self.budget(watched.env, self.mode, **self.shaping)
         learner = constrained_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
-            discount=run.discount, policies=self.policies,
+            discount=run.discount, policies=self.policies, base=self.base(run),
         )  # fmt: skip
         return self.judged(learner, run)
 

@@ -34,7 +34,6 @@ class ConditionedRun(ConstrainedConfig):
     name: ClassVar[str] = ConditionedLagrangian.name
 
     limit: tuple[str, ...] = ()  # ranges: hazards<=5..50, time>=-20..-1, one each
-    weights: tuple[float, ...] = ()  # how much each objective counts in the value; none: equally
     sweep: int = 11  # limits per range at which the finished policy plays final_episodes each
     policies: int = 1  # replicas trained side by side, each an independent run
     solver: ConditionedLagrangian = field(default_factory=ConditionedLagrangian)
@@ -43,8 +42,6 @@ class ConditionedRun(ConstrainedConfig):
         super().__post_init__()
         if self.sweep < 2:
             raise ValueError(f"sweep must be at least 2, the ends of the range, got {self.sweep}")
-        if self.weights and not (min(self.weights) >= 0 and sum(self.weights) > 0):
-            raise ValueError(f"weights must be >= 0 and not all 0, got {self.weights}")
 
     def start(self) -> ConditionedTraining:
         """See RunConfig.start."""
@@ -62,26 +59,13 @@ class ConditionedRun(ConstrainedConfig):
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
         return conditioned_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
-            discount=run.discount, policies=self.policies, weights=self.shares(run.spec),
+            discount=run.discount, policies=self.policies, weights=self.shares(run.spec).float(),
         )  # fmt: skip
 
-    def check_limits(self, spec: EnvSpec) -> None:
-        """Raise BadLimit where the exact model says that no policy keeps the strictest limits of the ranges."""
-        given, discount = self.constraints(spec), self.discount_on(spec)
-        bind(given, spec, discount=discount)
-        strictest = [replace(c, limit=float(min(c.limits) if c.sense == "<=" else max(c.limits))) for c in given]
-        exact_optimum(strictest, spec, discount)
-
-    def shares(self, spec: EnvSpec) -> Tensor:
-        """Weights of the objectives [m]. Raises BadLimit where their number does not fit."""
-        m = len(spec.objectives)
-        if len(self.weights) not in (0, m):
-            raise BadLimit(f"{len(self.weights)} weights for the {m} objectives {', '.join(spec.objectives)}")
-        return torch.tensor(self.weights) if self.weights else torch.full((m,), 1 / m)
-
-    def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
-        """The weighted objectives, averaged over the limits that were played."""
-        return returns[:, : len(spec.objectives)] @ self.shares(spec).to(returns)
+    def strictest(self, spec: EnvSpec) -> Sequence[Constraint]:
+        """The strict ends of the ranges."""
+        given = self.constraints(spec)
+        return [replace(c, limit=float(min(c.limits) if c.sense == "<=" else max(c.limits))) for c in given]
 
     def remarks(self, run: Training, record: dict[str, Tensor]) -> dict[str, Any]:
         """Nothing: prices belong to limits, not to policies, and lie in the front."""
@@ -97,7 +81,7 @@ class ConditionedRun(ConstrainedConfig):
         best = [exact_optimum(named(given, x), run.spec, run.discount, shares.tolist()) for x in limits]
         bound = bind(given, run.spec, discount=run.discount)
         measured = at_scale(bound, run.fresh)[..., bound.index].cpu()
-        value = returns[..., : len(shares)].cpu() @ shares.double()
+        value = returns[..., : len(shares)].cpu() @ shares
         front = front_rows(given, limits, value, measured, prices)
         for row, x in zip(front, best * self.policies, strict=True):
             row |= {} if x is None else {"exact_value": x.value}

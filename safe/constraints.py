@@ -52,6 +52,11 @@ class Constraint:
         """The limit, as one number or one per policy."""
         return self.limit if isinstance(self.limit, tuple) else (float(self.limit),)
 
+    @property
+    def written(self) -> str:
+        """As a person writes it."""
+        return f"{self.cost} {self.sense} {'/'.join(f'{x:g}' for x in self.limits)}"
+
     def tightened(self, margin: float) -> Constraint:
         """The same with a share of the size of each limit kept in reserve."""
         inwards = -margin if self.sense == "<=" else margin
@@ -87,7 +92,7 @@ class Constraints:
 
     def names(self) -> tuple[str, ...]:
         """Each constraint as a person writes it."""
-        return tuple(f"{c.cost} {c.sense} {_written(c)}" for c in self.given)
+        return tuple(c.written for c in self.given)
 
 
 def bind(
@@ -130,10 +135,6 @@ def discounted_limit(limit: float, discount: float, horizon: int) -> float:
     return limit if discount == 1.0 else limit * (1 - discount**horizon) / ((1 - discount) * horizon)
 
 
-def _written(c: Constraint) -> str:
-    return "/".join(f"{x:g}" for x in c.limits)
-
-
 def _limits(given: Sequence[Constraint]) -> Tensor:
     policies = max(len(c.limits) for c in given)
     for c in given:
@@ -149,9 +150,7 @@ def _check_scales(given: Sequence[Constraint], discount: float) -> None:
     for c in given:
         twin = asked.setdefault((c.cost, c.sense), c)
         if twin is not c:
-            raise BadLimit(
-                f"{c.cost!r} has two limits, {c.sense} {_written(twin)} and {c.sense} {_written(c)}; give one"
-            )
+            raise BadLimit(f"{c.cost!r} has two limits, {twin.written} and {c.written}; give one")
         if scales.setdefault(c.cost, c.scale) != c.scale:
             raise BadLimit(f"{c.cost!r} is limited as {scales[c.cost]} and as {c.scale}; a channel has one scale")
         if c.scale == "per-step" and discount >= 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +15,14 @@ from tradeoff.engine.evaluate import Scores
 from tradeoff.engine.learner import LearnerConfig
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.method import method_class
+from tradeoff.engine.numbers import check_weights
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
 from tradeoff.envs.repeated import Repeated
 from tradeoff.safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
 from tradeoff.safe.duals import prices
 from tradeoff.safe.exact import beside, exact_optimum
+from tradeoff.safe.known_ranges import limits_that_steer_nothing
 from tradeoff.safe.measuring import Watch
 from tradeoff.safe.report import broken_when_deterministic, broken_when_stochastic
 from tradeoff.safe.solvers import (
@@ -44,7 +48,12 @@ LIMIT = re.compile(r"(?:(?P<name>[^<>=]+?)\s*(?P<sense><=|>=|=)\s*)?(?P<number>[
 class ConstrainedConfig(TrainingConfig):
     """What every constrained solver needs to know."""
 
-    limit: tuple[str, ...] = ()  # 25, or hazards=25, speed>=3, one each; none: as the environment says
+    limit: tuple[
+        str, ...
+    ] = ()  # 25, hazards<=25, speed>=3; name=25: a cost at most, a reward at least; none: the env's
+    weights: tuple[
+        float, ...
+    ] = ()  # of each objective in the value; one: of their mean; none: of those without a limit
     scale: Scale = "episodic"  # what limits bound: sums per episode, discounted ones, or means per step
     margin: float = 0.0  # share of each limit kept in reserve while training, in [0, 1); judged is by the limit itself
     discount: float | None = 1.0  # of the returns that are reported, and of discounted limits
@@ -54,6 +63,8 @@ class ConstrainedConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
+        if self.weights:
+            check_weights(self.weights)
         if not 0 <= self.margin < 1:
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
         if self.repeat < 1:
@@ -63,6 +74,11 @@ class ConstrainedConfig(TrainingConfig):
                 f"repeat {self.repeat} adds up what so many steps pay, which goes with sums per episode alone; leave "
                 f"out scale and discount (got {self.scale} and {self.discount}), or take repeat 1"
             )
+
+    @classmethod
+    def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """See RunConfig.completed: the mean of all objectives was the value."""
+        return {"weights": [1.0]} | settings
 
     def shown(self, env: VectorEnv) -> VectorEnv:
         """See RunConfig.shown."""
@@ -74,6 +90,24 @@ class ConstrainedConfig(TrainingConfig):
             return default_constraints(spec)
         return tuple(read_limit(text, spec, self.scale) for text in self.limit)
 
+    def shares(self, spec: EnvSpec) -> Tensor:
+        """Weights of the objectives [m] in the value, float64. Raises BadLimit where their number does not fit."""
+        m = len(spec.objectives)
+        if len(self.weights) == 1:
+            return torch.full((m,), self.weights[0] / m, dtype=torch.float64)
+        if self.weights:
+            if len(self.weights) != m:
+                raise BadLimit(f"{len(self.weights)} weights for the {m} objectives {', '.join(spec.objectives)}")
+            return torch.tensor(self.weights, dtype=torch.float64)
+        limited = {c.cost for c in self.constraints(spec)}
+        free = [name not in limited for name in spec.objectives]
+        wanted = torch.tensor(free if any(free) else [True] * m, dtype=torch.float64)
+        return wanted / wanted.sum()
+
+    def base(self, run: Training) -> Tensor:
+        """The same for every policy [P, m], as learners take them."""
+        return self.shares(run.spec).float().expand(self.policies, -1).to(self.device)
+
     def aims(self, spec: EnvSpec) -> tuple[Constraint, ...]:
         """The limits that training keeps to: its last policy scatters round them, and the reserve takes that up."""
         return tuple(c.tightened(self.margin) for c in self.constraints(spec))
@@ -84,19 +118,27 @@ class ConstrainedConfig(TrainingConfig):
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
         learner = constrained_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
-            discount=run.discount, policies=self.policies,
+            discount=run.discount, policies=self.policies, base=self.base(run),
         )  # fmt: skip
         return self.judged(learner, run)
 
     def check(self, run: Training) -> None:
-        """Raise UnknownName or BadLimit for limits that no run can keep."""
+        """Raise UnknownName or BadLimit for limits that no run can keep; warn of those that none can break."""
         self.check_limits(run.spec)
+        env = run.make_env(1, 0)
+        for said in limits_that_steer_nothing(env, self.strictest(run.spec), run.discount):
+            warnings.warn(said, stacklevel=2)
+        env.close()
 
     def check_limits(self, spec: EnvSpec) -> None:
         """Raise UnknownName, or BadLimit where the exact model says that no policy keeps the limits."""
-        given, discount = self.constraints(spec), self.discount_on(spec)
-        bind(given, spec, discount=discount)  # unknown channels are named first
-        exact_optimum(given, spec, discount)
+        discount = self.discount_on(spec)
+        bind(self.constraints(spec), spec, discount=discount)  # unknown channels are named first
+        exact_optimum(self.strictest(spec), spec, discount, self.shares(spec).tolist())
+
+    def strictest(self, spec: EnvSpec) -> Sequence[Constraint]:
+        """The limits that are the hardest to keep: all that were given."""
+        return self.constraints(spec)
 
     def judged(self, learner: Any, run: Training) -> Any:
         """The learner, watched by the limits themselves: what is kept in reserve counts for training alone."""
@@ -105,8 +147,8 @@ class ConstrainedConfig(TrainingConfig):
         return learner
 
     def value(self, returns: Tensor, spec: EnvSpec) -> Tensor:
-        """The mean objective."""
-        return returns[:, : len(spec.objectives)].mean(1)
+        """The weighted objectives."""
+        return returns[:, : len(spec.objectives)] @ self.shares(spec).to(returns)
 
     def rate(self, share: float) -> float:
         """See TrainingConfig.rate."""
@@ -123,7 +165,8 @@ class ConstrainedConfig(TrainingConfig):
         """The limits, how they were kept by either way of choosing actions and at what price, and the exact optimum."""
         given = self.constraints(run.spec)
         bound = bind(given, run.spec, discount=run.discount)
-        found = kept(bound, at_scale(bound, run.fresh), run.fresh.lengths)
+        shares = self.shares(run.spec).tolist()
+        found = {"weights": shares} | kept(bound, at_scale(bound, run.fresh), run.fresh.lengths)
         found |= by_likeliest(bound, run.likeliest, found["violation"])
         if run.history and "prices" in run.history[-1]:
             by_limit = zip(*run.history[-1]["prices"], strict=True)
@@ -131,7 +174,7 @@ class ConstrainedConfig(TrainingConfig):
         watch: Watch = run.learner.episodes.watch  # type: ignore[attr-defined]
         found["never_feasible"] = watch.verdict(run.steps["training"] // self.policies)
         found["never_moved"] = watch.idle()
-        best = exact_optimum(given, run.spec, run.discount)
+        best = exact_optimum(given, run.spec, run.discount, shares)
         value = self.value(returns.mean(1), run.spec).tolist()
         return found if best is None else found | {"exact": beside(best, value, given)}
 
@@ -188,7 +231,10 @@ def measured_at(c: Constraint, violation: float) -> float:
 
 
 def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:
-    """A constraint from `25`, `hazards=25`, `hazards<=25` or `speed>=3`. Raises BadLimit."""
+    """A constraint from `25`, `hazards<=25` or `speed>=3`; `name=25` is at most for a cost, at least for an objective.
+
+    Raises: BadLimit.
+    """
     found = LIMIT.fullmatch(text.strip())
     try:
         number = float(found["number"]) if found else float("nan")
@@ -199,7 +245,8 @@ def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:
     if found["name"] is None and len(spec.costs) != 1:
         raise BadLimit(f"--limit {text} names no cost; {spec.id} has {', '.join((*spec.costs, *spec.objectives))}")
     name = found["name"] or spec.costs[0]
-    return Constraint(cost=name, limit=number, scale=scale, sense=">=" if found["sense"] == ">=" else "<=")
+    least = found["sense"] == ">=" or (found["sense"] == "=" and name in spec.objectives)
+    return Constraint(cost=name, limit=number, scale=scale, sense=">=" if least else "<=")
 
 
 SOLVERS: tuple[Any, ...] = (

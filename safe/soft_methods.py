@@ -33,7 +33,7 @@ class SoftRunConfig(ConstrainedConfig):
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
         learner = soft_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
-            discount=run.discount, policies=self.policies,
+            discount=run.discount, policies=self.policies, base=self.base(run),
         )  # fmt: skip
         return self.judged(learner, run)
 

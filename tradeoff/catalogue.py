@@ -1,4 +1,4 @@
-"""What there is to choose from: environments and methods."""
+"""What there is to choose from: environments."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradeoff.envs import list_environments, make
 from tradeoff.envs.errors import MissingExtra, UnknownName
-from tradeoff.morl import FrontConfig
 from tradeoff.morl.truth import EXACT, PUBLISHED
-from tradeoff.registry import METHODS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,17 +60,6 @@ def environment_table(rows: list[dict[str, Any]]) -> Table:
         shown = "from the first policies" if reference is None else ", ".join(f"{x:g}" for x in reference)
         cells = row["id"], ", ".join(row["objectives"]), row["backend"], shown, row["known_front"] or ""
         table.add_row(*plain(*cells))
-    return table
-
-
-def method_table() -> Table:
-    """Methods, what each is in a line, and what it leaves."""
-    from rich.table import Table
-
-    table = Table("method", "what it does", "result", title="methods; docs/methods.md leads to a page for each")
-    for name, kind in METHODS.items():
-        first = (kind.__doc__ or "").strip().splitlines()[0]
-        table.add_row(*plain(name, first, "front" if issubclass(kind, FrontConfig) else "policies"))
     return table
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from tradeoff.output import forgiving_output
 
 HELP = """\
 usage: tradeoff COMMAND ...      tradeoff COMMAND --help explains its options
@@ -39,9 +42,16 @@ COMMANDS = ("train", "resume", "evaluate", "safety", "diagnose", "benchmark", "p
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program on `argv` (None: the process's own) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    with forgiving_output():
+        return _answer(words)
+
+
+def _answer(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
+    if not {"", os.getcwd()} & {*sys.path}:  # behind all others: a folder of one's own hides no package
+        sys.path.append(os.getcwd())
     try:
         with short_warnings():
             return _run(words[0], words[1:])
@@ -65,11 +75,33 @@ def _run(command: str, words: list[str]) -> int:
         print(f"tradeoff: {' '.join(str(error).split())}", file=sys.stderr)
         return 130 if type(error).__name__ == "Interrupted" else 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             raise
-        print(f"tradeoff: no room left on the disk ({error}); free some space and repeat the command", file=sys.stderr)
+        print(f"tradeoff: {_about_files(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _for_want_of_memory(error):
+            raise
+        print(
+            f"tradeoff: not enough memory ({_one_line(error)}); take fewer policies, environments, samples or units",
+            file=sys.stderr,
+        )
         return 2
     return 0
+
+
+def _about_files(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no room left on the disk ({error}); free some space and repeat the command"
+    return f"{error.filename}: {error.strerror or error}; name another file or folder, or mend this one"
+
+
+def _for_want_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextmanager

@@ -7,23 +7,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradeoff import options
+from tradeoff import method_table
+from tradeoff.errors import BadInput, check_place, check_run
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 def train(words: Sequence[str]) -> None:
-    """Find a front."""
+    """Train a method."""
+    method_table.check_words(words)
+    if words[0] in ("-h", "--help"):
+        print(f"usage: tradeoff train METHOD [OPTIONS]\nmethods: {', '.join(row.name for row in method_table.rows())}")
+        print("`tradeoff train METHOD --env ENV --help` lists the options with their defaults for that environment")
+        return
+    from tradeoff import options, run
+
     given = options.training(words)
-    from tradeoff import run
 
     run.train(given.method, given.out, threads=given.threads, quiet=given.quiet)
 
 
 def resume(words: Sequence[str]) -> None:
     """Go on with a run."""
+    from tradeoff import options
+
     given = options.parse(options.Resume, words, "resume")
+    check_run(given.run)
     from tradeoff import run
 
     run.resume(given.run, quiet=given.quiet)
@@ -31,7 +41,10 @@ def resume(words: Sequence[str]) -> None:
 
 def evaluate(words: Sequence[str]) -> None:
     """Play a front anew."""
+    from tradeoff import options
+
     given = options.parse(options.Evaluate, options.gathered(words, "--limit"), "evaluate")
+    check_run(given.run)
     from tradeoff import replay, replay_trained, results
 
     if results.kind_in(given.run) is results.TRAINED:
@@ -48,8 +61,11 @@ def evaluate(words: Sequence[str]) -> None:
 
 def safety(words: Sequence[str]) -> None:
     """Say what fresh episodes prove about limits."""
+    from tradeoff import options
+
     words = options.gathered(options.gathered(words, "--limit"), "--ceiling")
     given = options.parse(options.Safety, words, "safety")
+    check_run(given.run)
     from tradeoff import safety as report
 
     asked = report.Asked(
@@ -61,7 +77,10 @@ def safety(words: Sequence[str]) -> None:
 
 def diagnose(words: Sequence[str]) -> None:
     """Say what the gradients of a run show."""
+    from tradeoff import options
+
     given = options.parse(options.Diagnose, words, "diagnose")
+    check_run(given.run)
     from tradeoff import diagnosis
     from tradeoff.diagnose import diagnose as examined
 
@@ -76,7 +95,11 @@ def diagnose(words: Sequence[str]) -> None:
 
 def plot(words: Sequence[str]) -> None:
     """Draw runs anew."""
+    from tradeoff import options
+
     given = options.parse(options.Plot, words, "plot")
+    for folder in given.runs:
+        check_run(folder)
     from tradeoff import beside, drawing, replay, results
 
     kinds = {results.kind_in(folder) for folder in given.runs}
@@ -84,6 +107,8 @@ def plot(words: Sequence[str]) -> None:
         drawn = [results.TRAINED.draw(results.TRAINED.load(folder), folder, None) for folder in given.runs]
         print("\n".join(str(path) for paths in drawn for path in paths))
         return
+    if given.out:
+        check_place(given.out)
     runs = [replay.open_run(folder) for folder in given.runs]
     fronts = [run.front for run in runs]
     beside.check_comparable(runs)
@@ -98,6 +123,8 @@ def plot(words: Sequence[str]) -> None:
 
 def benchmark(words: Sequence[str]) -> None:
     """Compare methods on a suite."""
+    from tradeoff import options
+
     given = options.parse(options.Benchmark, options.gathered(words, "--limit"), "benchmark")
     from rich.progress import Progress
 
@@ -105,6 +132,7 @@ def benchmark(words: Sequence[str]) -> None:
     from tradeoff import standings, standings_plots
 
     out = given.out or Path("runs") / given.suite
+    check_place(out)
     plan = bench.Plan(
         bench.tasks(given.suite, given.envs, given.limit), given.methods, given.seeds, given.policies, given.margin,
         given.steps, given.evaluations, given.episodes, given.final_episodes, out,
@@ -121,6 +149,8 @@ def benchmark(words: Sequence[str]) -> None:
 
 def envs(words: Sequence[str]) -> None:
     """List environments."""
+    from tradeoff import options
+
     given = options.parse(options.Envs, words, "envs")
     from tradeoff import catalogue
 
@@ -133,10 +163,12 @@ def envs(words: Sequence[str]) -> None:
 
 def methods(words: Sequence[str]) -> None:
     """List methods."""
-    options.parse(options.Methods, words, "methods")
-    from tradeoff import catalogue
-
-    show(catalogue.method_table())
+    if {*words} & {"-h", "--help"}:
+        print("usage: tradeoff methods\nList methods, what each does in a line, and what it leaves.")
+        return
+    if words:
+        raise BadInput(f"methods takes no options, got {' '.join(words)}")
+    show(method_table.table())
 
 
 def show(table: Table) -> None:

@@ -169,6 +169,7 @@ def summary(trained: Trained, folder: Path) -> str:
         f"{scores['method']} on {trained.env}, seed {scores['seed']}, discount {scores['discount']:g}, "
         f"{len(trained)} {'policies' if len(trained) > 1 else 'policy'}",
         f"  value              {_spread(scores['value'])}; likeliest actions: {_spread(scores['deterministic_value'])}",
+        *_maximised(trained),
         *(f"  {name:<18} {_spread(x)}" for name, x in _channels(trained)),
         *_limit_lines(scores),
         *_warnings(scores),
@@ -180,6 +181,15 @@ def summary(trained: Trained, folder: Path) -> str:
         f"     tradeoff plot {folder}",
     ]
     return "\n".join(lines)
+
+
+def _maximised(trained: Trained) -> list[str]:
+    """Which objectives the value is made of, where a method with limits says so."""
+    weights = trained.indicators.get("weights")
+    if weights is None:
+        return []
+    named = zip(weights, trained.channels, strict=False)
+    return [f"  maximised          {' + '.join(name if w == 1 else f'{w:g} {name}' for w, name in named if w)}"]
 
 
 def _channels(trained: Trained) -> list[tuple[str, list[float]]]:

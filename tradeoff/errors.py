@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,26 @@ class NotARun(TradeoffError, FileNotFoundError):
 
 class FolderTaken(TradeoffError, FileExistsError):
     """A folder that holds something already; nothing in it is touched."""
+
+
+def check_place(path: Path, option: str = "--out") -> None:
+    """Raise BadInput unless a folder can be made at a path, or written into where it is there already."""
+    way_out = f"; {option} names another folder"
+    for part in (path, *path.parents):
+        try:
+            part.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:  # names too long, a null byte
+            raise BadInput(
+                f"{str(path)[:100]!r} cannot be made ({getattr(error, 'strerror', error)}){way_out}"
+            ) from None
+        if part.is_dir():
+            if os.access(part, os.W_OK | os.X_OK):
+                return
+            raise BadInput(f"{path} cannot be made: {part} is not writable{way_out}")
+        what = "a link that leads nowhere" if part.is_symlink() and not part.exists() else "no folder"
+        raise BadInput(f"{path} cannot be made: {part} is {what}{way_out}")
 
 
 @contextmanager
@@ -46,6 +67,12 @@ def as_disk_full(folder: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(f"no room left in {folder}; free some space, then `tradeoff resume {folder}`") from error
+
+
+def check_run(folder: Path) -> None:
+    """Raise NotARun for a folder that holds neither a run nor a result, before anything is loaded."""
+    if not any((folder / name).is_file() for name in ("config.json", "front.pt", "policies.pt")):
+        raise not_a_run(folder)
 
 
 def not_a_run(folder: Path) -> NotARun:

@@ -7,13 +7,14 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from tradeoff.errors import BadInput
+from tradeoff.errors import BadInput, as_bad_input
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -124,13 +125,21 @@ def parse(kind: Any, words: Sequence[str], command: str, default: Any = None) ->
     given = {} if default is None else {"default": default}
     complaint = io.StringIO()
     program = f"tradeoff {command}"
+    for option, value in pairwise([*words, "-"]):
+        if option.startswith("--") and (option.endswith("=") or value == ""):
+            raise BadInput(f"{option.rstrip('=')} has an empty value; give one, or leave the option out")
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=list(words), prog=program, config=(OmitArgPrefixes,), **given)
+            found = tyro.cli(kind, args=list(words), prog=program, config=(OmitArgPrefixes,), **given)
     except SystemExit as end:
         if end.code in (0, None):
             raise
         raise BadInput(one_line(complaint.getvalue(), program)) from None
+    from tradeoff.engine.numbers import check_numbers
+
+    with as_bad_input():
+        check_numbers(found)
+    return found
 
 
 def one_line(box: str, program: str) -> str:
@@ -153,12 +162,6 @@ def training(words: Sequence[str]) -> Train[Any]:
     from tradeoff.envs.gymnasium_costs import join_costs
     from tradeoff.registry import METHODS, recommended
 
-    if not words or words[0] in ("-h", "--help"):
-        if not words:
-            raise BadInput(f"train needs a method: {', '.join(METHODS)}; `tradeoff methods` says what they are")
-        print(f"usage: tradeoff train METHOD [OPTIONS]\nmethods: {', '.join(METHODS)}")
-        print("`tradeoff train METHOD --env ENV --help` lists the options with their defaults for that environment")
-        raise SystemExit(0)
     name, rest = words[0], gathered(gathered(words[1:], "--limit"), "--cost")
     if name not in METHODS:
         raise UnknownName("method", name, METHODS)

@@ -15,10 +15,13 @@ import torch
 
 from tradeoff.engine.checkpoint import load_newest
 from tradeoff.engine.run import Run, RunConfig, complete
-from tradeoff.errors import BadInput, FolderTaken, as_bad_input, as_disk_full
+from tradeoff.errors import BadInput, FolderTaken, as_bad_input, as_disk_full, check_place
+from tradeoff.memory import check_memory
 from tradeoff.metrics import Metrics, has_tensorboard
 from tradeoff.results import Result, kind_in, kind_of
 from tradeoff.settings import Settings, read_settings, write_settings
+
+MOST_THREADS = 1024  # many more than any machine has cores for; tens of thousands bring the process down
 
 
 def train(config: RunConfig, out: Path | str | None = None, *, threads: int = 1, quiet: bool = False) -> Result:
@@ -67,9 +70,10 @@ def default_folder(config: RunConfig) -> Path:
 
 def prepare(settings: Settings) -> Run:
     """Build all of a run without touching the disk, so that whatever is wrong is known before anything starts."""
-    if settings.threads < 1:
-        raise BadInput(f"threads must be at least 1, got {settings.threads}")
+    if not 1 <= settings.threads <= MOST_THREADS:
+        raise BadInput(f"threads must lie between 1 and {MOST_THREADS}, got {settings.threads}")
     check_device(settings.config.device)
+    check_memory(settings.config)
     torch.set_num_threads(settings.threads)
     with as_bad_input():
         return settings.config.start()
@@ -78,13 +82,14 @@ def prepare(settings: Settings) -> Run:
 def check_device(device: str) -> None:
     """Raise BadInput for a device that is not here."""
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).item()  # "meta" and the like hold no numbers
     except (RuntimeError, AssertionError) as error:
         raise BadInput(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); cpu always can") from None
 
 
 def claim(folder: Path) -> None:
-    """Raise FolderTaken unless a folder is new or empty."""
+    """Raise FolderTaken unless a folder is new or empty, and BadInput where none can be made."""
+    check_place(folder)
     if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
         return
     if (folder / "config.json").is_file():

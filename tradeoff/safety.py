@@ -21,10 +21,11 @@ from tradeoff.results import FRONT, kind_in
 from tradeoff.safe.bounds import check_level
 from tradeoff.safe.conditioned_methods import seen_limits
 from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.known_ranges import Known, known_range
 from tradeoff.safe.methods import read_limit
 from tradeoff.safe.report import CostReport, count, safety_report, without_range
 from tradeoff.safety_picture import draw
-from tradeoff.safety_ranges import Known, given_ranges, known_range
+from tradeoff.safety_ranges import given_ranges
 from tradeoff.settings import FILE as SETTINGS
 from tradeoff.settings import read_settings
 

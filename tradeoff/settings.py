@@ -49,8 +49,9 @@ def read_settings(folder: Path) -> Settings:
         )
     if not isinstance(record["method"], str) or record["method"] not in METHODS:
         raise UnknownName("method", str(record["method"]), METHODS)
+    kind, given = METHODS[record["method"]], record["settings"]
     with as_bad_input():
-        config = build(METHODS[record["method"]], record["settings"], f"{path}: settings")
+        config = build(kind, kind.completed(given) if isinstance(given, dict) else given, f"{path}: settings")
         return Settings(config, read_value(int, record["threads"], f"{path}: threads"))
 
 

@@ -188,7 +188,7 @@ def test_a_policy_without_its_limit_says_what_it_misses() -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [({"limit": ("time>=-20..-0.5",)}, "the most that any policy reaches is -1"), ({"limit": ()}, "no range of limits"),
-     ({"limit": ("depth<=1..2",)}, "depth"), ({"weights": (1.0,)}, "1 weights for the 2")],
+     ({"limit": ("depth<=1..2",)}, "depth"), ({"weights": (1.0, 2.0, 3.0)}, "3 weights for the 2")],
 )  # fmt: skip
 def test_what_no_policy_can_keep_is_refused_before_it_starts(changes, word: str) -> None:
     with pytest.raises(TradeoffError) as error:

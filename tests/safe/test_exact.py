@@ -120,7 +120,7 @@ def test_a_run_tells_the_optimum_and_that_it_was_never_feasible(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Only the three farthest treasures hold more than 20; policies that hardly learnt find none of them.
-    words = ["train", "lagrangian", *WORDS, "--limit", "treasure>=20", "--out", str(tmp_path / "run")]
+    words = ["train", "lagrangian", *WORDS, "--limit", "treasure>=20", "--weights", "1", "--out", str(tmp_path / "run")]
     assert main(words) == 0
     scores, said = json.loads((tmp_path / "run" / "indicators.json").read_text()), capsys.readouterr().out
     assert scores["never_feasible"].startswith("policies [0, 1] were never feasible in ")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,3 +70,9 @@ def assert_same_results(a: Path, b: Path) -> None:
     """The files that an interruption must not change are equal byte for byte."""
     for name in RESULTS:
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
+
+
+def leaves(config: Any) -> list[str]:
+    """Names of all fields, those of nested settings included."""
+    nested = ((f.name, getattr(config, f.name)) for f in fields(config))
+    return [name for key, value in nested for name in (leaves(value) if is_dataclass(value) else [key])]

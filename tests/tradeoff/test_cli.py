@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import tradeoff
-from tests.tradeoff.conftest import Refuses
-from tradeoff import registry
+from tests.tradeoff.conftest import Refuses, leaves
+from tradeoff import method_table, registry, words
 from tradeoff.cli import COMMANDS, main, short_warnings
 from tradeoff.engine.learner import LearnerConfig
 from tradeoff.morl import CMORL, METHODS, WeightedSumFront, recommended
-from tradeoff.options import training, wanted
+from tradeoff.options import Train, training, wanted
 from tradeoff.settings import Settings, build, read_settings, write_settings
 
 
@@ -159,6 +159,44 @@ def test_envs_says_why_one_does_not_start(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setitem(sys.modules, "mujoco", None)
     assert main(["envs", "mo-hopper-v5"]) == 0
     assert capsys.readouterr().out.count("pip install 'tradeoff-rl[mujoco]'") == 1
+
+
+def test_table_of_methods_is_up_to_date() -> None:
+    assert method_table.rows() == method_table.true_rows(), "write it anew: python -m tradeoff.method_table"
+
+
+def test_names_of_other_libraries_lead_to_options_that_exist_and_hide_none() -> None:
+    ours = {f"--{name.replace('_', '-')}" for kind in registry.METHODS for name in leaves(registry.METHODS[kind]())}
+    ours |= {f"--{f.name}" for f in fields(Train)}
+    named = {word for text in words.ELSEWHERE.values() for word in text.split() if word.startswith("--")}
+    assert named - ours == set() and ours & words.ELSEWHERE.keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["train", "c-morl", "--lr", "3"], "--lr is called --learning-rate here"),
+        (["train", "reload", "--num_envs=4"], "--num_envs is called --environments here"),
+        (["train", "ppo", "--total-timesteps", "9"], "is called --steps here"),
+        (["train", "cal", "--batch-size", "9"], "--batch (from replay"),
+        (["train", "c-mrl"], "did you mean c-morl"),
+        (["trian"], "did you mean train"),
+        (["resume", "nowhere"], "is not a run folder"),
+        (["evaluate", "runs", "--episodes"], "Expected"),
+    ],
+)
+def test_refused_words_are_answered_at_once_without_torch(given: list[str], says: str) -> None:
+    out = python(
+        "import sys; sys.stderr = sys.stdout; from tradeoff.cli import main; "
+        f"print(main({given!r}), 'torch' in sys.modules, 'gymnasium' in sys.modules)"
+    )
+    assert says in out and out.endswith("2 False False\n"), out
+
+
+@pytest.mark.parametrize("given", [["methods"], ["train", "--help"], ["envs", "--help"], ["safety", "--help"]])
+def test_help_and_methods_come_without_torch(given: list[str]) -> None:
+    code = f"import sys; from tradeoff.cli import main; print(main({given!r}), 'torch' in sys.modules)"
+    assert python(code).endswith("0 False\n")
 
 
 def test_methods_names_every_method_and_the_pages_know_it(capsys: pytest.CaptureFixture[str]) -> None:

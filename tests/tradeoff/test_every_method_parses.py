@@ -5,20 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 import pytest
 
+from tests.tradeoff.conftest import leaves
 from tradeoff.cli import main
 from tradeoff.options import training
 from tradeoff.registry import METHODS, recommended
-
-
-def leaves(config: Any) -> list[str]:
-    """Names of all fields, those of nested settings included."""
-    nested = ((f.name, getattr(config, f.name)) for f in fields(config))
-    return [name for key, value in nested for name in (leaves(value) if is_dataclass(value) else [key])]
 
 
 @pytest.mark.parametrize("name", METHODS)

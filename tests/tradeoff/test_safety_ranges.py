@@ -13,7 +13,8 @@ import torch
 from tradeoff.envs import finite_arrays, make, make_tabular
 from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput
-from tradeoff.safety_ranges import given_ranges, known_range
+from tradeoff.safe.known_ranges import known_range
+from tradeoff.safety_ranges import given_ranges
 
 
 def corridor(horizon: int) -> Any:

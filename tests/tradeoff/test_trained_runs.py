@@ -30,7 +30,8 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert scores["limits"] == ["time >= -6"]
     assert scores["violation"] == pytest.approx((-6 - returns[..., 1:]).mean(1))  # >=: limit minus what was measured
     assert scores["episodes_over_the_limit"] == pytest.approx((returns[..., 1:] < -6).mean(1))
-    assert scores["value"] == pytest.approx(returns.mean((1, 2)))
+    assert scores["value"] == pytest.approx(returns[..., 0].mean(1)), "time carries the limit: treasure is maximised"
+    assert scores["weights"] == [1.0, 0.0]
     with (tmp_path / "run" / "scores.csv").open() as file:
         first = next(csv.DictReader(file))
     assert float(first["treasure"]) == pytest.approx(returns[0, :, 0].mean())
