@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ELSEWHERE = {
-    "--lr": "--learning-rate", "--actor-lr": "--learning-rate", "--alpha": "--learning-rate",
+    "--lr": "--learning-rate", "--actor-lr": "--learning-rate",
     "--num-envs": "--environments", "--n-envs": "--environments", "--vector-env-nums": "--environments",
     "--num-steps": "--rollout-steps", "--n-steps": "--rollout-steps", "--steps-per-epoch": "--rollout-steps",
     "--total-timesteps": "--steps", "--total-steps": "--steps", "--timesteps": "--steps", "--max-steps": "--steps",
