@@ -9,14 +9,19 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from tradeoff.engine.files import write_atomically
+from tradeoff.engine.files import CannotRead, read_whole, write_atomically
 from tradeoff.envs.errors import TradeoffError
+
+T = TypeVar("T")
 
 FORMAT, VERSION = "tradeoff-checkpoint", 1
 KEPT = 2  # files: the newest and, should that be damaged, the one before
@@ -27,47 +32,94 @@ class CheckpointError(TradeoffError, ValueError):
 
 
 def save(path: Path | str, state: dict[str, Any]) -> None:
-    """Write a state of tensors, numbers, strings, lists, tuples and dicts to `path`, atomically."""
+    """Write a state of tensors, numbers, strings, lists, tuples and dicts to `path`, atomically.
+
+    Equal states give equal bytes, whichever of their parts are one object in memory.
+    """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_unshared(state, {}, set()), buffer)
     body = buffer.getvalue()
     head = {"format": FORMAT, "version": VERSION, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     write_atomically(path, json.dumps(head).encode() + b"\n" + body)
 
 
+def _unshared(x: Any, words: dict[str, str], storages: set[int]) -> Any:
+    """The same values, one object per string and one storage per tensor: pickles tell shared from equal parts."""
+    if isinstance(x, str):
+        return words.setdefault(x, x)
+    if isinstance(x, dict):
+        return {_unshared(key, words, storages): _unshared(value, words, storages) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        parts = [_unshared(value, words, storages) for value in x]
+        return parts if isinstance(x, list) else tuple(parts)
+    if isinstance(x, Tensor):
+        storage = x.untyped_storage()
+        if storage.nbytes() != x.nbytes or storage._cdata in storages:
+            x = x.clone()
+        storages.add(x.untyped_storage()._cdata)
+    return x
+
+
 def load(path: Path | str) -> dict[str, Any]:
     """Read what `save` wrote.
 
-    Raises: CheckpointError when the file is truncated, altered, of another version or of another kind.
+    Raises: CheckpointError when the file cannot be read, is truncated, altered, of another version or of another kind.
     """
-    head_line, _, body = Path(path).read_bytes().partition(b"\n")
     try:
-        head = json.loads(head_line)
+        head_line, _, body = read_whole(path).partition(b"\n")
+    except CannotRead as error:
+        raise CheckpointError(str(error)) from None
+    _check_head(path, head_line, body)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(io.BytesIO(body), weights_only=True)
+    except UnpicklingError:
+        raise CheckpointError(f"{path} holds more than tensors and plain values; it was not loaded") from None
+    except Exception as error:  # a body that fits its checksum and is none of ours
+        raise CheckpointError(f"{path} holds no state that can be read ({type(error).__name__})") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a table of tensors and plain values")
+    return state
+
+
+def _check_head(path: Path | str, line: bytes, body: bytes) -> None:
+    """Raise CheckpointError unless the first line of a file describes the rest."""
+    try:
+        head = json.loads(line)
         kind, version = head["format"], head["version"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path} is not a checkpoint of this program") from None
     if kind != FORMAT or version != VERSION:
         raise CheckpointError(
-            f"{path} is a {kind} of version {version}, this program reads version {VERSION}; "
+            f"{path} is a {str(kind)[:40]} of version {str(version)[:40]}, this program reads version {VERSION}; "
             "resume with the release that wrote it, or train anew"
         )
     if len(body) != head.get("bytes") or hashlib.sha256(body).hexdigest() != head.get("sha256"):
         raise CheckpointError(
             f"{path} is damaged: its content does not match its checksum; remove it to go on from the one before"
         )
+
+
+@contextmanager
+def as_damage(what: object = "") -> Iterator[None]:
+    """Turn what a state that does not fit raises where it is used into CheckpointError, whatever it is."""
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
-    except UnpicklingError:
-        raise CheckpointError(f"{path} holds more than tensors and plain values; it was not loaded") from None
-    return state
+        yield
+    except TradeoffError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        said = " ".join(str(error).split())[:80]
+        raise CheckpointError(f"{what} holds a state that does not fit ({type(error).__name__}: {said})") from error
 
 
 def save_numbered(folder: Path | str, number: int, state: dict[str, Any]) -> Path:
     """Write checkpoint `number` of a run and remove all but the newest KEPT."""
     path = Path(folder) / f"checkpoint-{number:012d}.pt"
     save(path, state)
-    for old in _numbered(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    for old in numbered(folder)[:-KEPT]:
+        with suppress(OSError):  # what is no file of ours stays
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -76,18 +128,28 @@ def load_newest(folder: Path | str) -> dict[str, Any]:
 
     Raises: CheckpointError when there is none.
     """
+    return newest(folder, lambda state: state)
+
+
+def newest(folder: Path | str, use: Callable[[dict[str, Any]], T]) -> T:
+    """What `use` makes of the newest checkpoint that is whole; warns when a newer one had to be passed over.
+
+    use: may raise CheckpointError for a state that it cannot use.
+    Raises: CheckpointError when there is none.
+    """
     failures: list[str] = []
-    for path in reversed(_numbered(folder)):
+    for path in reversed(numbered(folder)):
         try:
-            state = load(path)
+            made = use(load(path))
         except CheckpointError as error:
-            failures.append(str(error))
+            failures.append(str(error) if str(path) in str(error) else f"{path}{error}")
             continue
         for failure in failures:
             warnings.warn(f"{failure}; going on from {path.name}", stacklevel=2)
-        return state
+        return made
     raise CheckpointError("; ".join(failures) or f"{folder} holds no checkpoint")
 
 
-def _numbered(folder: Path | str) -> list[Path]:
+def numbered(folder: Path | str) -> list[Path]:
+    """The paths of a run's checkpoints, the oldest first."""
     return sorted(Path(folder).glob("checkpoint-*.pt"))

@@ -63,6 +63,7 @@ def evaluate(
     seed: int,
     deterministic: bool = True,
     context: Tensor | None = None,
+    cut: int | None = None,
 ) -> Scores:
     """Play `episodes` episodes with each policy.
 
@@ -72,6 +73,10 @@ def evaluate(
         seed: of environments and of sampled actions; episode e of every policy starts from the same seed.
         deterministic: play each distribution's mode instead of sampling.
         context: [E, q] what policies see in each episode besides observations, for those that take it.
+        cut: steps after which an episode is taken as it is; None waits for its end.
+
+    Raises: Endless for an episode that does not end; NumericalTrouble for numbers that are not finite; UserCodeFailed
+    when the environment raises.
     """
     chunk = max(1, AT_ONCE // episodes)
     parts = [population[list(range(i, min(i + chunk, len(population))))] for i in range(0, len(population), chunk)]
@@ -79,7 +84,7 @@ def evaluate(
     for part in parts:
         env = make_env(len(part) * episodes, seed)
         try:
-            scores.append(_play(env, model, part, episodes, discount, seed, deterministic, context))
+            scores.append(_play(env, model, part, episodes, discount, seed, deterministic, context, cut))
         finally:
             env.close()
     return Scores(
@@ -98,6 +103,7 @@ def _play(
     seed: int,
     deterministic: bool,
     context: Tensor | None,
+    cut: int | None,
 ) -> Scores:
     size = (len(people), episodes)
     observation = env.reset([seed + e for _ in range(len(people)) for e in range(episodes)])
@@ -112,7 +118,7 @@ def _play(
     place = Place(env.spec, "an evaluation")
     watch = FiniteWatch(place, size)
     factor, steps = 1.0, 0
-    while alive.any():
+    while alive.any() and steps != cut:
         inputs = model.inputs(observation.unflatten(0, size), by, shown)
         out, extra = model.outputs(actor, inputs)
         action = head.mode(out, extra) if deterministic else head.sample(out, extra, head.noise(size, generator))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from sys import intern
 from typing import Any
 
 from torch import Generator, Tensor
@@ -96,16 +95,8 @@ class Loop(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from `state_dict`'s answer."""
-        state = _one_string_per_key(state)
         self.population = Population.from_state(state["population"])
         self.update_states = state["updates"]
         self.source.load_state_dict(state["source"])
         self.scalarizer.load_state_dict(state["scalarizer"])
         self.estimator.load_state_dict(state["estimator"])
-
-
-def _one_string_per_key(state: Any) -> Any:
-    """The same state with keys that are shared as in a run that was never saved: files tell shared from equal ones."""
-    if isinstance(state, dict):
-        return {intern(key): _one_string_per_key(value) for key, value in state.items()}
-    return [_one_string_per_key(value) for value in state] if isinstance(state, list) else state

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from sys import intern
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Generator
 
@@ -23,6 +24,8 @@ from tradeoff.envs.errors import NumericalTrouble, TradeoffError, UserCodeFailed
 from tradeoff.envs.protocol import EnvSpec
 
 Log = Callable[[dict[str, Any]], None]
+PROBE = 1000  # steps of random actions within which an episode should end where there is no horizon
+CUT = 1000  # steps after which episodes of an evaluation are cut where limits on means need no end
 
 
 class Interrupted(TradeoffError):
@@ -116,6 +119,30 @@ class Run(ABC):
     def restart(self, seed: int) -> None:
         """Begin new episodes everywhere."""
 
+    @property
+    def cut(self) -> int | None:
+        """Steps after which evaluations cut episodes."""
+        return evaluation_cut(self.config, self.spec)
+
+    def warn_endless(self) -> None:
+        """Say where no episode may ever end: before training, not at the first evaluation."""
+        if self.spec.horizon is not None:
+            return
+        env = self.make_env(1, self.config.seed)
+        try:
+            ended = _ends(env, self.config.seed)
+        finally:
+            env.close()
+        if not ended:
+            meant = (
+                f"evaluations are cut after {self.cut} steps" if self.cut else
+                "evaluations, and limits on sums over episodes, need an end: --horizon 1000 cuts episodes after 1000"
+            )  # fmt: skip
+            warnings.warn(
+                f"{self.config.env} has no horizon, and no episode ended in {PROBE} steps of random actions; {meant}",
+                stacklevel=2,
+            )
+
     def make_env(self, num_envs: int, seed: int) -> VectorEnv:
         """Environments of this run's kind."""
         config = self.config
@@ -151,7 +178,7 @@ class Run(ABC):
         """Evaluate policies on fresh seeds."""
         return evaluate(
             self.make_env, self.model, population,
-            episodes=episodes, discount=self.discount, seed=self.draw_seed(), deterministic=deterministic,
+            episodes=episodes, discount=self.discount, seed=self.draw_seed(), deterministic=deterministic, cut=self.cut,
         )  # fmt: skip
 
     def rest(self) -> None:
@@ -174,8 +201,24 @@ class Run(ABC):
         """Go on exactly from `state_dict`'s answer."""
         self.generator.set_state(state["generator"])
         self.iteration, self.rested, self.steps = state["iteration"], state["rested"], dict(state["steps"])
-        # One object per key, as in a run that was never saved: files tell shared strings from equal ones.
-        self.history = [{intern(key): value for key, value in row.items()} for row in state["history"]]
+        self.history = list(state["history"])
+
+
+def evaluation_cut(config: Any, spec: EnvSpec) -> int | None:
+    """Steps after which evaluations cut episodes: where limits bound means per step, and nothing else ends them."""
+    return CUT if spec.horizon is None and getattr(config, "scale", None) == "average" else None
+
+
+def _ends(env: VectorEnv, seed: int) -> bool:
+    """Whether an episode ends within PROBE steps of random actions."""
+    space = env.spec.action_space
+    space.seed(seed)
+    env.reset(seed)
+    for _ in range(PROBE):
+        step = env.step(torch.as_tensor(np.asarray(space.sample())[None], device=env.device))
+        if bool((step.terminated | step.truncated).any()):
+            return True
+    return False
 
 
 def complete(
@@ -185,6 +228,7 @@ def complete(
     progress: bool = False,
     log: Log | None = None,
     stop: Callable[[], bool] = lambda: False,
+    stamp: Callable[[], dict[str, Any]] = dict,
 ) -> Any:
     """Bring a run, fresh or loaded, to the end of its budget, and return its result.
 
@@ -194,32 +238,36 @@ def complete(
         progress: show a progress bar.
         log: called with numbers after every iteration.
         stop: asked between iterations; true saves and raises Interrupted.
+        stamp: what checkpoints should hold besides the state of the run.
     """
     from tradeoff.engine.progress import bar
 
+    def save() -> None:
+        if out is not None:
+            save_numbered(out, run.total, run.state_dict() | stamp())
+
     with bar(run, progress) as show, way_out(out):
         while not run.done:
-            row = _advance(run, out)
+            row = _advance(run, save)
             if log is not None:  # before the checkpoint: what a resumed run does not repeat has been logged
                 log(row)
             if run.at_rest:
                 run.rest()
-            if out is not None and run.at_rest:
-                save_numbered(out, run.total, run.state_dict())
+                save()
             show()
             if stop() and not run.done:
-                _interrupt(run, out)
+                _interrupt(run, out, save)
+    with way_out(out):
         return run.result()
 
 
-def _advance(run: Run, out: Path | str | None) -> dict[str, Any]:
+def _advance(run: Run, save: Callable[[], None]) -> dict[str, Any]:
     """Run.advance; what was learnt before an evaluation that cannot end is saved."""
     try:
         return run.advance()
     except Endless:
         run.rest()
-        if out is not None:
-            save_numbered(out, run.total, run.state_dict())
+        save()
         raise
 
 
@@ -240,11 +288,11 @@ def _going_on(out: Path | str) -> str:
     return f"`tradeoff resume {out}` {'goes on from the last checkpoint' if saved else 'begins anew'}"
 
 
-def _interrupt(run: Run, out: Path | str | None) -> None:
+def _interrupt(run: Run, out: Path | str | None, save: Callable[[], None]) -> None:
     if out is None:
         raise Interrupted("stopped; nothing was saved: no folder")
     if run.exact_state or run.at_rest:
         if not run.at_rest:
-            save_numbered(out, run.total, run.state_dict())
+            save()
         raise Interrupted(f"stopped; saved at {run.total} steps; go on with `tradeoff resume {out}`")
     raise Interrupted(f"stopped; this environment's state cannot be read, so {_going_on(out)}")

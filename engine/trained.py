@@ -75,12 +75,13 @@ class Trained:
         state = checkpoint.load(path)
         if "indicators" not in state:
             raise TradeoffError(f"{path} holds no trained policies; is it another file of the run?")
-        return Trained(
-            env=state["env"], channels=tuple(state["channels"]), objectives=state["objectives"],
-            returns=state["returns"].numpy(), deterministic_returns=state["deterministic_returns"].numpy(),
-            indicators=state["indicators"], history=state["history"], model=model_from_state(state["model"]),
-            population=Population.from_state(state["population"]),
-        )  # fmt: skip
+        with checkpoint.as_damage(path):
+            return Trained(
+                env=state["env"], channels=tuple(state["channels"]), objectives=state["objectives"],
+                returns=state["returns"].numpy(), deterministic_returns=state["deterministic_returns"].numpy(),
+                indicators=state["indicators"], history=state["history"], model=model_from_state(state["model"]),
+                population=Population.from_state(state["population"]),
+            )  # fmt: skip
 
     def table(self) -> str:
         """A row per policy as CSV: value, then mean and standard error of every channel; once more by likeliest

@@ -130,7 +130,8 @@ class Training(Run):
             "repeat": self.spec.repeat,
             "value": value, "deterministic_value": likeliest,
             "real_environment_steps": {**steps, "total": sum(steps.values())},
-            "episodes_per_policy": self.config.final_episodes, **self.config.context(self, played[0].returns),
+            "episodes_per_policy": self.config.final_episodes, **({"cut": self.cut} if self.cut else {}),
+            **self.config.context(self, played[0].returns),
         }  # fmt: skip
         return Trained(
             env=self.config.env, channels=self.channels, objectives=len(self.spec.objectives),

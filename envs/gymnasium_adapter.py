@@ -19,6 +19,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from tradeoff.envs.arguments import check_counts, read_actions, seed_each
+from tradeoff.envs.entry_points import built
 from tradeoff.envs.errors import MissingExtra, TradeoffError
 from tradeoff.envs.gymnasium_copies import Channels, Copies, Factory, Worker, flat_space, gather, told
 from tradeoff.envs.gymnasium_costs import Array, Costs, Transition, find_costs, find_module
@@ -56,8 +57,8 @@ def _build(id: str, horizon: int | None, options: dict[str, Any]) -> Any:
     limit = {} if horizon is None else {"max_episode_steps": horizon}
     try:
         module = find_module(home, id) if home else gym
-        if home and callable(getattr(module, name, None)):
-            return getattr(module, name)(**options)
+        if home and hasattr(module, name):
+            return built(getattr(module, name), id, options)
         own = getattr(module, "make", gym.make)  # a package's own knows the wrappers that its steps need
         maker = own if own.__module__.split(".")[0] == home.split(".")[0] else gym.make
         return maker(name, disable_env_checker=True, **limit, **options)

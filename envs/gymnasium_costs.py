@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tradeoff.envs.entry_points import check_called
 from tradeoff.envs.errors import TradeoffError
 
 Array = NDArray[Any]
@@ -152,7 +153,7 @@ def _source(env: str, text: str, step: Transition, objectives: Sequence[str]) ->
     if key in objectives and not found:
         return objectives.index(key), key
     if ":" in key and not found:
-        return load(key), key.rpartition(":")[2]
+        return check_called(load(key), key, "a function of (observation, action, next, info)"), key.rpartition(":")[2]
     raise TradeoffError(
         f"{env} reports no cost {key!r} in its first step, only {', '.join(step.info) or 'nothing'}; "
         f"name one of these, an objective ({', '.join(objectives)}) or reward[index], "

@@ -50,6 +50,11 @@ def register(id: str, constructor: Constructor) -> None:
     _own[id] = constructor
 
 
+def registered(id: str) -> bool:
+    """Whether the id was registered here, so that making it calls what the program was given, not what a text names."""
+    return id in _own
+
+
 def register_gymnasium(
     id: str,
     factory: Callable[[], Any],

@@ -137,12 +137,13 @@ class Front:
                 f"{folder} holds no finished front (no {path.name}); resume the run, or name another folder"
             )
         state = checkpoint.load(path)
-        arrays = {name: array.numpy() for name, array in state["arrays"].items()}
-        return Front(
-            env=state["env"], objectives=tuple(state["objectives"]), **arrays, indicators=state["indicators"],
-            history=state["history"], model=model_from_state(state["model"]),
-            population=Population.from_state(state["population"]),
-        )  # fmt: skip
+        with checkpoint.as_damage(path):
+            arrays = {name: array.numpy() for name, array in state["arrays"].items()}
+            return Front(
+                env=state["env"], objectives=tuple(state["objectives"]), **arrays, indicators=state["indicators"],
+                history=state["history"], model=model_from_state(state["model"]),
+                population=Population.from_state(state["population"]),
+            )  # fmt: skip
 
     def table(self) -> str:
         """The front as CSV: a column per objective by its name, its standard error, its preference, and the member."""

@@ -25,7 +25,7 @@ def train(words: Sequence[str]) -> None:
 
     given = options.training(words)
 
-    run.train(given.method, given.out, threads=given.threads, quiet=given.quiet)
+    run.train(given.method, given.out, threads=given.threads, quiet=given.quiet, init=given.init)
 
 
 def resume(words: Sequence[str]) -> None:
@@ -36,7 +36,8 @@ def resume(words: Sequence[str]) -> None:
     check_run(given.run)
     from tradeoff import run
 
-    run.resume(given.run, quiet=given.quiet)
+    changes = {name: value for name in run.CHANGEABLE if (value := getattr(given, name)) is not None}
+    run.resume(given.run, quiet=given.quiet, trust_code=given.trust_code, **changes)
 
 
 def evaluate(words: Sequence[str]) -> None:
@@ -47,12 +48,13 @@ def evaluate(words: Sequence[str]) -> None:
     check_run(given.run)
     from tradeoff import replay, replay_trained, results
 
+    how = {"episodes": given.episodes, "seed": given.seed, "trust_code": given.trust_code}
     if results.kind_in(given.run) is results.TRAINED:
         replay_trained.refuse_preferences(given.run, given.weights, given.minimum)
-        found: Any = replay_trained.replay(given.run, given.limit, episodes=given.episodes, seed=given.seed)
+        found: Any = replay_trained.replay(given.run, given.limit, **how)
     else:
         replay_trained.refuse_limits(given.run, given.limit)
-        found = replay.replay(given.run, given.weights, given.minimum, episodes=given.episodes, seed=given.seed)
+        found = replay.replay(given.run, given.weights, given.minimum, **how)
     if given.json:
         print(json.dumps(found.record()))
     else:
@@ -69,7 +71,14 @@ def safety(words: Sequence[str]) -> None:
     from tradeoff import safety as report
 
     asked = report.Asked(
-        given.limit, given.ceiling, given.confidence, given.share, given.jointly, given.episodes, given.seed
+        given.limit,
+        given.ceiling,
+        given.confidence,
+        given.share,
+        given.jointly,
+        given.episodes,
+        given.seed,
+        given.trust_code,
     )
     found = report.safety(given.run, asked)
     print(*report.words(found, asked), given.run / report.FILE, given.run / report.PICTURE, sep="\n")
@@ -84,7 +93,9 @@ def diagnose(words: Sequence[str]) -> None:
     from tradeoff import diagnosis
     from tradeoff.diagnose import diagnose as examined
 
-    found = examined(given.run, policies=given.policies, episodes=given.episodes, seed=given.seed)
+    found = examined(
+        given.run, policies=given.policies, episodes=given.episodes, seed=given.seed, trust_code=given.trust_code
+    )
     paths = diagnosis.write(found, given.run)
     if given.json:
         print(json.dumps(diagnosis.jsonable(found)))

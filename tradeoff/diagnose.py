@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.checkpoint import numbered
 from tradeoff.engine.diagnostics import (
     Interval,
     Seconds,
@@ -34,8 +34,9 @@ from tradeoff.engine.trajectories import Trajectories, fold
 from tradeoff.engine.updates import norms
 from tradeoff.envs.errors import NumericalTrouble
 from tradeoff.errors import BadInput
-from tradeoff.run import prepare
+from tradeoff.run import restored
 from tradeoff.settings import read_settings
+from tradeoff.trust import check_trusted
 from tradeoff.verdicts import on_baseline, on_batch, on_carriers, on_conflict, on_memory
 
 SAMPLES = 300  # bootstrap samples of every interval
@@ -74,16 +75,17 @@ class Findings(NamedTuple):
     length: float  # mean steps of an episode
 
 
-def open_subject(folder: Path, policies: int) -> Subject:
+def open_subject(folder: Path, policies: int, trust_code: bool = False) -> Subject:
     """At most so many policies of a run, spread evenly, from its newest checkpoint, after one more turn in memory.
 
-    Raises: NotARun, BadInput, CheckpointError as `resume`; BadInput for a run that climbs no policy gradient.
+    trust_code: let a folder that names code (`module:name`) import and run it.
+    Raises: NotARun, Untrusted, BadInput, CheckpointError as `resume`; BadInput for a run without a policy gradient.
     """
     settings = read_settings(folder)
-    run = prepare(settings)
-    if not any(folder.glob("checkpoint-*.pt")):
+    check_trusted(settings.config.env, trust_code, folder)
+    if not numbered(folder):
         raise BadInput(f"{folder} holds no checkpoint yet; `tradeoff resume {folder}` brings it to one")
-    run.load_state_dict(load_newest(folder))
+    run, _ = restored(settings, settings, folder)
     learner: Any = getattr(run, "learner", None)
     known = isinstance(learner, (Learner, EpisodicLearner)) and type(learner.source) in (Rollout, EpisodeSource)
     if not known or learner.model.context:
@@ -235,7 +237,7 @@ def _gain(own: Seconds, other: Seconds, i: int) -> Interval:
     return interval(own.noise[:, i, i].clamp_min(0) / other.noise[:, i, i].clamp_min(0), least=0)
 
 
-def diagnose(folder: Path, *, policies: int, episodes: int, seed: int) -> dict[str, Any]:
+def diagnose(folder: Path, *, policies: int, episodes: int, seed: int, trust_code: bool = False) -> dict[str, Any]:
     """The diagnosis of a run as plain values: intervals are (value, low, high).
 
     policies: at most so many, spread evenly. episodes: fresh ones per policy. seed: of the episodes and the bootstrap.
@@ -246,7 +248,7 @@ def diagnose(folder: Path, *, policies: int, episodes: int, seed: int) -> dict[s
             f"policies must be at least 1, episodes at least {LEAST} and seed at least 0, "
             f"got {policies}, {episodes} and {seed}"
         )
-    subject, generator = open_subject(folder, policies), Generator().manual_seed(seed)
+    subject, generator = open_subject(folder, policies, trust_code), Generator().manual_seed(seed)
     found, steps = [], subject.steps
     for row in range(len(subject.people)):
         data, taken = play_one(subject, row, episodes, generator)

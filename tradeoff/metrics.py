@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from tradeoff.engine.files import write_atomically
+from tradeoff.engine.files import CannotRead, read_whole, write_atomically
 
 BASE = ("steps", "iteration", "policies", "objective")
 FILE = "metrics.csv"
@@ -15,20 +17,27 @@ FILE = "metrics.csv"
 class Metrics:
     """Called with the numbers of every iteration. Rows that a resumed run repeats replace the old ones."""
 
-    def __init__(self, folder: Path, columns: tuple[str, ...], events: bool = True) -> None:
-        """columns: what evaluations add. events: also write TensorBoard events, where its package is installed."""
-        self.folder, self.file, self.events = folder, None, events
+    def __init__(
+        self, folder: Path, columns: tuple[str, ...], events: bool = True, expected: dict[str, Any] | None = None
+    ) -> None:
+        """columns: what evaluations add. events: also write TensorBoard events, where its package is installed.
+
+        expected: what `stamp` said when the checkpoint was written that the run goes on from; None: nothing is known.
+        """
+        self.folder, self.file, self.events, self.expected = folder, None, events, expected
         self.columns = BASE + columns
+        self.written = hashlib.sha256()
+        self.size = 0
         self.writer: Any = None
 
-    file: TextIO | None
+    file: BinaryIO | None
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Append one row; indicators are empty between evaluations."""
         if self.file is None:
             self._open(row["iteration"], row["steps"])
         assert self.file is not None
-        self.file.write(",".join(_cell(row.get(name)) for name in self.columns) + "\n")
+        self.file.write(self._noted((",".join(_cell(row.get(name)) for name in self.columns) + "\n").encode()))
         self.file.flush()
         if set(row) - set(BASE):  # evaluated: a checkpoint follows, which must not outlive these rows
             os.fsync(self.file.fileno())
@@ -36,15 +45,39 @@ class Metrics:
             for name in set(self.columns[2:]) & set(row):
                 self.writer.add_scalar(name, row[name], row["steps"])
 
+    def _noted(self, content: bytes) -> bytes:
+        self.written.update(content)
+        self.size += len(content)
+        return content
+
     def _open(self, iteration: int, steps: int) -> None:
         path = self.folder / FILE
-        kept = _rows_before(path, iteration, len(self.columns))
-        write_atomically(path, (",".join(self.columns) + "\n" + "".join(kept)).encode())
-        self.file = path.open("a")
+        head = (",".join(self.columns) + "\n").encode()
+        write_atomically(path, self._noted(self._kept(path, head, iteration)))
+        self.file = path.open("ab")
         if self.events and has_tensorboard():
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(self.folder), purge_step=steps)
+
+    def _kept(self, path: Path, head: bytes, iteration: int) -> bytes:
+        """Header and rows of earlier iterations: the bytes that a checkpoint vouches for, or what is left of them."""
+        try:
+            found = read_whole(path)
+        except CannotRead:
+            found = b""
+        if self.expected is not None:
+            sure = found[: self.expected["bytes"]]
+            if hashlib.sha256(sure).hexdigest() == self.expected["sha256"]:
+                return sure
+        rows = _rows_before(found, iteration, len(self.columns))
+        if self.expected is not None:
+            warnings.warn(f"{path} was altered or damaged; {len(rows)} of its rows are kept as they are", stacklevel=2)
+        return head + b"".join(rows)
+
+    def stamp(self) -> dict[str, Any] | None:
+        """Length and SHA-256 of what has been written, for a checkpoint; None: nothing yet."""
+        return {"bytes": self.size, "sha256": self.written.hexdigest()} if self.size else self.expected
 
     def close(self) -> None:
         """Close both files."""
@@ -65,8 +98,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else repr(value)
 
 
-def _rows_before(path: Path, iteration: int, columns: int) -> list[str]:
-    """Whole rows of an earlier iteration; a row that a crash cut short is none."""
-    lines = path.read_text().splitlines(keepends=True)[1:] if path.is_file() else []
-    whole = [x for x in lines if x.count(",") == columns - 1]
-    return [x for x in whole if int(x.split(",")[1]) < iteration]
+def _rows_before(content: bytes, iteration: int, columns: int) -> list[bytes]:
+    """Whole rows of an earlier iteration; a row that a crash cut short is none, nor one without its iteration."""
+    rows = [line for line in content.splitlines(keepends=True)[1:] if line.count(b",") == columns - 1]
+    return [row for row in rows if (cell := row.split(b",")[1]).isdigit() and int(cell[:18]) < iteration]

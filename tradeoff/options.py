@@ -27,15 +27,26 @@ class Train(Generic[C]):
     out: Path | None = None  # folder of the run, new or empty; None: runs/METHOD-ENV-SEED
     cost: tuple[str, ...] = ()  # of a gymnasium env: [name=][-]SOURCE, a key of its info, an objective, or reward[1]
     threads: int = 1  # of torch; small networks run fastest on one
+    init: Path | None = None  # folder of a finished run whose policies are the first ones, where the networks fit
     quiet: bool = False  # print nothing but errors
     method: C
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Go on with an interrupted run, to the same results as if it had not been interrupted."""
+    """Go on with an interrupted run, to the same results as if it had not been interrupted, or further than it was to.
+
+    Settings that are given replace those of the run from here on; a finished run's results are kept in a folder of
+    their own.
+    """
 
     run: Positional[Path]  # its folder
+    steps: int | None = None  # real environment steps, those already made included
+    horizon: int | None = None  # cut episodes after so many steps
+    evaluate_every: int | None = None  # iterations between evaluations (and checkpoints)
+    episodes: int | None = None  # evaluation episodes per policy during training
+    final_episodes: int | None = None  # fresh episodes per policy for what is reported
+    trust_code: bool = False  # import and run code that config.json names (module:name)
     quiet: bool = False  # print nothing but errors
 
 
@@ -49,6 +60,7 @@ class Evaluate:
     limit: tuple[str, ...] = ()  # name<=number or name>=number, for policies that see their limits: which ones to keep
     episodes: int = 100  # per policy
     seed: int = 1  # of the first episode; the others follow it
+    trust_code: bool = False  # import and run code that the folder names (module:name)
     json: bool = False  # print one JSON object instead of a table
 
 
@@ -64,6 +76,7 @@ class Safety:
     jointly: bool = False  # the confidence is that of all bounds together
     episodes: int = 500  # per policy and way of choosing actions
     seed: int = 10_000  # of the first episode; the others follow it
+    trust_code: bool = False  # import and run code that the folder names (module:name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +87,7 @@ class Diagnose:
     policies: int = 4  # at most so many, spread evenly over those in training
     episodes: int = 100  # per policy
     seed: int = 1  # of the episodes and of the intervals
+    trust_code: bool = False  # import and run code that the folder names (module:name)
     json: bool = False  # print one JSON object instead of a table
 
 

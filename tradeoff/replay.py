@@ -16,6 +16,7 @@ from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
 from tradeoff.morl import Front
 from tradeoff.settings import FILE, read_settings
+from tradeoff.trust import check_trusted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,14 +94,17 @@ def replay(
     *,
     episodes: int,
     seed: int,
+    trust_code: bool = False,
 ) -> Replay:
     """Play the policy that weights or a minimum select, or every policy of the front where neither is given.
 
-    Raises: as `open_run`; BadInput for weights, minimum or numbers that do not fit; NothingFits.
+    trust_code: let a folder that names code (`module:name`) import and run it.
+    Raises: as `open_run`; Untrusted; BadInput for weights, minimum or numbers that do not fit; NothingFits.
     """
     if episodes < 1 or seed < 0:
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
     front, horizon = open_run(folder)
+    check_trusted(front.env, trust_code, folder)
     rows = np.arange(len(front))
     if weights is not None or minimum is not None:
         with as_bad_input():

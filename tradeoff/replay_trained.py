@@ -11,6 +11,7 @@ from torch import Tensor
 from tradeoff.catalogue import plain
 from tradeoff.engine.evaluate import Scores
 from tradeoff.engine.evaluate import evaluate as play
+from tradeoff.engine.run import evaluation_cut
 from tradeoff.engine.trained import Trained
 from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput
@@ -19,6 +20,7 @@ from tradeoff.safe.conditioned_methods import ranges_of, seen_limits
 from tradeoff.safe.constraints import Constraints, bind
 from tradeoff.safe.methods import at_scale, kept, read_limit
 from tradeoff.settings import FILE, read_settings
+from tradeoff.trust import check_trusted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,17 +95,25 @@ def refuse_limits(folder: Path, limit: Sequence[str]) -> None:
 
 
 def replay(
-    folder: Path, limit: Sequence[str] = (), *, episodes: int, seed: int, discount: float | None = None
+    folder: Path,
+    limit: Sequence[str] = (),
+    *,
+    episodes: int,
+    seed: int,
+    discount: float | None = None,
+    trust_code: bool = False,
 ) -> Replay:
     """Play every policy of a finished run, sampling its actions and by the likeliest ones.
 
     limit: `name<=number` for policies that see their limits, one for each of their ranges.
     discount: of the returns; None: the run's.
-    Raises: CheckpointError for a damaged file; BadInput for numbers that do not fit; BadLimit for limits that do not.
+    trust_code: let a folder that names code (`module:name`) import and run it.
+    Raises: CheckpointError for a damaged file; Untrusted; BadInput for numbers that do not fit; BadLimit.
     """
     if episodes < 1 or seed < 0:
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
     trained = Trained.load(folder)
+    check_trusted(trained.env, trust_code, folder)
     discount = trained.indicators["discount"] if discount is None else discount
     config: Any = read_settings(folder).config if (folder / FILE).is_file() else None
 
@@ -112,12 +122,13 @@ def replay(
         return config.shown(env) if config else env
 
     chosen, context = _chosen(trained, limit)
+    cut = evaluation_cut(config, spec_of(trained.env)) if config and config.horizon is None else None
     if chosen is None and hasattr(config, "constraints"):
         spec = spec_of(trained.env)
         chosen = bind(config.constraints(spec), spec, discount=trained.indicators["discount"])
     scores = {
         mode: play(make_env, trained.model, trained.population, episodes=episodes, seed=seed, discount=discount,
-                   deterministic=deterministic, context=context)
+                   deterministic=deterministic, context=context, cut=cut)
         for mode, deterministic in MODES.items()
     }  # fmt: skip
     return Replay(trained, scores, {"discount": discount, "episodes": episodes, "seed": seed}, chosen)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tradeoff import curves, drawing, summary
+from tradeoff import curves, drawing, limit_front, summary
+from tradeoff.engine.files import CannotRead, read_whole
 from tradeoff.engine.trained import Trained
 from tradeoff.morl import Front
 
@@ -25,6 +27,31 @@ class Kind(NamedTuple):
         """Everything that a finished run holds."""
         result.save(folder)
         self.draw(result, folder, horizon)
+
+    def files_of(self, result: Result) -> tuple[str, ...]:
+        """The names of what `write` writes of a result."""
+        return (*self.files, *(limit_front.FILES if _has_front(result) else ()))
+
+    def missing(self, result: Result, folder: Path) -> list[str]:
+        """Which of them are not there, or do not say what the result says."""
+        texts = {self.files[1]: result.table(), "indicators.json": json.dumps(result.indicators, indent=2) + "\n"}
+        if _has_front(result):
+            texts[limit_front.FILES[0]] = limit_front.table(result.indicators["front"])
+        return [name for name in self.files_of(result) if not _says(folder / name, texts.get(name))]
+
+
+def _has_front(result: Result) -> bool:
+    """Whether policies that see their limits left a reward-cost front."""
+    return isinstance(result, Trained) and "front" in result.indicators
+
+
+def _says(path: Path, text: str | None) -> bool:
+    """Whether a file can be read and, where that is known, says so."""
+    try:
+        found = read_whole(path)
+    except CannotRead:
+        return False
+    return text is None or found == text.encode()
 
 
 FRONT = Kind(("front.pt", "front.csv", "indicators.json", *drawing.PICTURES), Front.load, drawing.draw, summary.summary)

@@ -1,30 +1,44 @@
-"""A run and its folder: claimed, trained, interrupted, resumed, written."""
+"""A run and its folder: claimed, trained, interrupted, resumed, trained further, written."""
 
 from __future__ import annotations
 
-import re
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tradeoff.engine.checkpoint import load_newest
+from tradeoff.engine.checkpoint import as_damage, newest, numbered, save_numbered
+from tradeoff.engine.files import write_atomically
 from tradeoff.engine.run import Run, RunConfig, complete
-from tradeoff.errors import BadInput, FolderTaken, as_bad_input, as_disk_full, check_place
+from tradeoff.envs.errors import UserCodeFailed
+from tradeoff.errors import BadInput, as_bad_input, as_disk_full
+from tradeoff.folder import claim, default_folder, owned, set_aside
 from tradeoff.memory import check_memory
 from tradeoff.metrics import Metrics, has_tensorboard
 from tradeoff.results import Result, kind_in, kind_of
-from tradeoff.settings import Settings, read_settings, write_settings
+from tradeoff.settings import Settings, check_belongs, read_settings, write_settings
+from tradeoff.signals import stop_on_signals
+from tradeoff.start import adopt, origin
+from tradeoff.trust import check_trusted
+
+CHANGEABLE = ("steps", "horizon", "evaluate_every", "episodes", "final_episodes")
+"""Settings that `resume` can change: the learning before the change is as it would have been without."""
+LOG = "error.log"
 
 MOST_THREADS = 1024  # many more than any machine has cores for; tens of thousands bring the process down
 
 
-def train(config: RunConfig, out: Path | str | None = None, *, threads: int = 1, quiet: bool = False) -> Result:
+def train(
+    config: RunConfig,
+    out: Path | str | None = None,
+    *,
+    threads: int = 1,
+    quiet: bool = False,
+    init: Path | str | None = None,
+) -> Result:
     """Run a method, leave everything in a run folder, and return the result: a front, or trained policies.
 
     Args:
@@ -32,40 +46,56 @@ def train(config: RunConfig, out: Path | str | None = None, *, threads: int = 1,
         out: folder, new or empty; None: runs/<method>-<env>-<seed>.
         threads: of torch, for the whole process. Small networks run fastest on one.
         quiet: print nothing.
+        init: folder of a finished run whose policies are the first ones; see `tradeoff.start.adopt`.
 
     Raises: BadInput, UnknownName, ScalarReward, MissingExtra, FolderTaken before anything starts; Interrupted after
-    Ctrl-C; DiskFull; NumericalTrouble.
+    Ctrl-C; DiskFull; NumericalTrouble; UserCodeFailed, whose traceback is left in error.log.
     """
     folder = default_folder(config) if out is None else Path(out)
-    run = prepare(Settings(config, threads))
+    settings = Settings(config, threads, None if init is None else origin(Path(init)))
+    run = prepare(settings)
+    if init is not None:
+        adopt(run, Path(init))
     claim(folder)
-    with as_disk_full(folder):
-        write_settings(folder, Settings(config, threads))
-        return _finish(run, folder, quiet)
+    with as_disk_full(folder), owned(folder):
+        claim(folder)  # nobody else came first
+        write_settings(folder, settings)
+        if init is not None:  # so that going on does not need the other run
+            run.rest()
+            save_numbered(folder, run.total, run.state_dict() | _stamp(settings))
+        run.warn_endless()
+        return _finish(run, folder, quiet, settings)
 
 
-def resume(out: Path | str, *, quiet: bool = False) -> Result:
-    """Go on with a run from its newest checkpoint; of a finished run, return the result.
+def resume(out: Path | str, *, quiet: bool = False, trust_code: bool = False, **changes: Any) -> Result:
+    """Go on with a run from its newest checkpoint; of a finished run without changes, return the result.
 
-    Raises: NotARun; BadInput for a config.json that is not as it was written; CheckpointError when no checkpoint is
-    whole; and as `train`.
+    Args:
+        trust_code: let a config.json that names code (`module:name`) import and run it.
+        changes: new values of CHANGEABLE. The results of a finished run are moved to finished-<steps> within its
+            folder, and the run goes on from its last checkpoint.
+
+    Raises: NotARun; BadInput for a config.json that is not as it was written, or changes that do not fit;
+    CheckpointError when no checkpoint is whole; Busy while another process trains there; and as `train`.
     """
     folder = Path(out)
-    settings = read_settings(folder)
-    if kind_in(folder) is not None:
-        with as_disk_full(folder):
+    read_settings(folder)
+    with as_disk_full(folder), owned(folder):
+        settings = read_settings(folder)
+        check_trusted(settings.config.env, trust_code, folder)
+        kind, before = kind_in(folder), {name: getattr(settings.config, name) for name in changes}
+        changes = {name: value for name, value in changes.items() if value != before[name]}
+        if kind is not None and not changes:
             return _finished(folder, settings.config, quiet)
-    run = prepare(settings)
-    if any(folder.glob("checkpoint-*.pt")):
-        run.load_state_dict(load_newest(folder))
-    say(quiet, f"going on with {settings.config.name} on {settings.config.env} at {run.total:,} steps")
-    with as_disk_full(folder):
-        return _finish(run, folder, quiet)
-
-
-def default_folder(config: RunConfig) -> Path:
-    """Where a run lies unless told otherwise."""
-    return Path("runs") / f"{config.name}-{re.sub(r'[^a-zA-Z0-9_.=-]+', '-', config.env)}-{config.seed}"
+        changed = settings
+        if changes:
+            with as_bad_input():
+                changed = settings._replace(config=replace(settings.config, **changes))
+        run, metrics = restored(changed, settings, folder)
+        if changes:
+            changed = _change(run, folder, settings, changed, changes)
+        say(quiet, f"going on with {changed.config.name} on {changed.config.env} at {run.total:,} steps")
+        return _finish(run, folder, quiet, changed, metrics)
 
 
 def prepare(settings: Settings) -> Run:
@@ -79,6 +109,42 @@ def prepare(settings: Settings) -> Run:
         return settings.config.start()
 
 
+def restored(wanted: Settings, written: Settings, folder: Path) -> tuple[Run, dict[str, Any] | None]:
+    """A run as its newest checkpoint left it, and what that says of metrics.csv; a fresh one where there is none.
+
+    wanted: the settings to go on with. written: those of config.json, to which checkpoints must belong.
+    Raises: BadInput for the checkpoint of another run; CheckpointError when none can be used.
+    """
+    if not numbered(folder):
+        return prepare(wanted), None
+
+    def load(state: dict[str, Any]) -> tuple[Run, dict[str, Any] | None]:
+        stage = check_belongs(written, state.get("settings"), folder)
+        run = prepare(wanted)
+        with as_damage():
+            run.load_state_dict(state)
+        if stage["settings"]["horizon"] != wanted.config.horizon:
+            run.restart(run.draw_seed())
+        return run, state.get("metrics")
+
+    return newest(folder, load)
+
+
+def _change(run: Run, folder: Path, old: Settings, new: Settings, changes: dict[str, Any]) -> Settings:
+    """Note changed settings in config.json, once the results they outdate are out of the way."""
+    if "steps" in changes and new.config.steps <= run.total:
+        raise BadInput(f"steps {new.config.steps} are spent: the run has made {run.total}; give more")
+    before = {name: getattr(old.config, name) for name in changes}
+    change = {"at": run.total, "before": before, "after": changes}
+    kind = kind_in(folder)
+    if kind is not None:
+        result = kind.load(folder)
+        set_aside(folder, kind.files_of(result), run.total)
+    new = new._replace(history=(*old.history, change))
+    write_settings(folder, new)
+    return new
+
+
 def check_device(device: str) -> None:
     """Raise BadInput for a device that is not here."""
     try:
@@ -87,31 +153,22 @@ def check_device(device: str) -> None:
         raise BadInput(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); cpu always can") from None
 
 
-def claim(folder: Path) -> None:
-    """Raise FolderTaken unless a folder is new or empty, and BadInput where none can be made."""
-    check_place(folder)
-    if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
-        return
-    if (folder / "config.json").is_file():
-        raise FolderTaken(
-            f"{folder} already holds a run: `tradeoff resume {folder}` goes on with it, --out names another folder"
-        )
-    raise FolderTaken(f"{folder} exists and is not an empty folder; --out names another one")
-
-
 def say(quiet: bool, text: str) -> None:
     """Print for a person."""
     if not quiet:
         print(text, flush=True)
 
 
-def _finish(run: Run, folder: Path, quiet: bool) -> Result:
+def _finish(run: Run, folder: Path, quiet: bool, settings: Settings, expected: dict[str, Any] | None = None) -> Result:
     if not has_tensorboard():
         say(quiet, "no TensorBoard events: pip install 'tradeoff-rl[tracking]' for them; metrics.csv has the numbers")
-    metrics = Metrics(folder, run.columns)
+    metrics = Metrics(folder, run.columns, expected=expected)
     try:
-        with stop_on_signals() as stop:
-            result: Result = complete(run, folder, progress=not quiet, log=metrics, stop=stop)
+        with _logged(folder), stop_on_signals() as stop:
+            result: Result = complete(
+                run, folder, progress=not quiet, log=metrics, stop=stop,
+                stamp=lambda: {**_stamp(settings), "metrics": metrics.stamp()},
+            )  # fmt: skip
     finally:
         metrics.close()
     kind = kind_of(result)
@@ -120,38 +177,30 @@ def _finish(run: Run, folder: Path, quiet: bool) -> Result:
     return result
 
 
+def _stamp(settings: Settings) -> dict[str, Any]:
+    """By what a checkpoint is known to belong to a run."""
+    return {"settings": settings.record()}
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Leave the traceback of a user's own code in the folder, where the line on the screen says so."""
+    (folder / LOG).unlink(missing_ok=True)
+    try:
+        yield
+    except UserCodeFailed as error:
+        write_atomically(folder / LOG, error.traceback.encode())
+        error.args = (f"{error}; the traceback is in {folder / LOG}",)
+        raise
+
+
 def _finished(folder: Path, config: RunConfig, quiet: bool) -> Result:
     kind = kind_in(folder)
     assert kind is not None
     result = kind.load(folder)
-    missing = [name for name in kind.files if not (folder / name).is_file()]
+    missing = kind.missing(result, folder)
     if missing:
         kind.write(result, folder, config.horizon)
     again = f"; wrote {', '.join(missing)} again" if missing else ""
     say(quiet, f"{folder} is finished, nothing left to train{again}")
     return result
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM ask for a stop after the current iteration; a second Ctrl-C stops at once.
-
-    Yields a function that says whether a stop was asked for. Outside the main thread signals are left as they are.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        print("stopping after this iteration; once more stops at once", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

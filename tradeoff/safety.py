@@ -28,6 +28,7 @@ from tradeoff.safety_picture import draw
 from tradeoff.safety_ranges import given_ranges
 from tradeoff.settings import FILE as SETTINGS
 from tradeoff.settings import read_settings
+from tradeoff.trust import check_trusted
 
 FILE, PICTURE = "safety.json", "safety.png"
 
@@ -65,6 +66,7 @@ class Asked(NamedTuple):
     jointly: bool = False  # whether the confidence is that of all bounds together
     episodes: int = 500  # per policy and way of choosing actions
     seed: int = 10_000
+    trust_code: bool = False  # import and run code that the folder names
 
 
 def safety(folder: Path, asked: Asked) -> list[Finding]:
@@ -75,6 +77,7 @@ def safety(folder: Path, asked: Asked) -> list[Finding]:
     """
     check_level(asked.confidence, asked.share)
     trained = _opened(folder)
+    check_trusted(trained.env, asked.trust_code, folder)
     config = read_settings(folder).config if (folder / SETTINGS).is_file() else None
     discount = trained.indicators["discount"] if getattr(config, "scale", None) == "discounted" else 1.0
     env = make(trained.env, 1, max_episode_steps=getattr(config, "horizon", None))
@@ -82,7 +85,9 @@ def safety(folder: Path, asked: Asked) -> list[Finding]:
     known = _ranges(env, limits, asked.ceilings, discount)
     env.close()
     seen = asked.limits if "limit_ranges" in trained.indicators else ()
-    found = replay(folder, seen, episodes=asked.episodes, seed=asked.seed, discount=discount)
+    found = replay(
+        folder, seen, episodes=asked.episodes, seed=asked.seed, discount=discount, trust_code=asked.trust_code
+    )
     played = {
         (p, mode): {c.cost: scores.returns[p, :, found.channels.index(c.cost)].cpu().numpy() for c in limits}
         for p in range(len(trained)) for mode, scores in found.scores.items()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from tradeoff.engine.files import CannotRead, read_whole, write_atomically
 from tradeoff.engine.run import RunConfig
 from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
 from tradeoff.registry import METHODS
 
-FILE, VERSION = "config.json", 1
-KEYS = {"version", "method", "threads", "settings"}
+FILE, VERSION = "config.json", 2
+KEYS = {"version", "method", "threads", "settings"}  # of version 1; the second adds those below
+LATER = {"init", "history", "digest"}
 
 
 class Settings(NamedTuple):
@@ -22,47 +26,113 @@ class Settings(NamedTuple):
 
     config: RunConfig
     threads: int  # of torch: sums differ in their last bits with another number
+    init: dict[str, str] | None = None  # run whose policies it began with, and the digest of its file
+    history: tuple[dict[str, Any], ...] = ()  # changes since: at which step, and settings before and after
+
+    def record(self) -> dict[str, Any]:
+        """As plain values, for files."""
+        values = json.loads(json.dumps(asdict(self.config)))
+        return {"method": self.config.name, "threads": self.threads, "settings": values, "init": self.init}
+
+    def stages(self) -> Iterator[dict[str, Any]]:
+        """`record` as it is now, and as it was before each change, the latest first."""
+        record = self.record()
+        yield record
+        for change in reversed(self.history):
+            record = record | {"settings": record["settings"] | change["before"]}
+            yield record
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
     """Write config.json into a run folder."""
-    from tradeoff.engine.files import write_atomically
-
-    config = settings.config
-    record = {"version": VERSION, "method": config.name, "threads": settings.threads, "settings": asdict(config)}
+    record = {"version": VERSION, **settings.record(), "history": list(settings.history)}
+    record["digest"] = digest(record)
     write_atomically(folder / FILE, (json.dumps(record, indent=2) + "\n").encode())
 
 
+def digest(record: dict[str, Any]) -> str:
+    """SHA-256 of everything in a record besides its own digest."""
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def read_settings(folder: Path) -> Settings:
-    """Read config.json. Raises NotARun without one; BadInput naming the key that is unknown, missing or ill-typed."""
+    """Read config.json. Raises NotARun without one; BadInput naming the key that is unknown, missing or ill-typed, or
+    when it is not as it was written."""
     path = folder / FILE
     if not path.is_file():
         raise not_a_run(folder)
-    try:
-        record = json.loads(path.read_text())
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON ({error}); train anew into another folder") from None
-    check_keys(record, KEYS, str(path))
-    if record["version"] != VERSION:
-        raise BadInput(
-            f"{path} has version {record['version']!r}, this program reads {VERSION}; resume with its release"
-        )
+    record = _parsed(path)
+    version = record.get("version") if isinstance(record, dict) else None
+    if version is not None and version not in (1, VERSION):
+        raise BadInput(f"{path} has version {version!r}, this program reads {VERSION}; resume with its release")
+    later = LATER if version == VERSION else set()
+    check_keys(record, KEYS | later, str(path))
     if not isinstance(record["method"], str) or record["method"] not in METHODS:
         raise UnknownName("method", str(record["method"]), METHODS)
     kind, given = METHODS[record["method"]], record["settings"]
     with as_bad_input():
         config = build(kind, kind.completed(given) if isinstance(given, dict) else given, f"{path}: settings")
-        return Settings(config, read_value(int, record["threads"], f"{path}: threads"))
+        threads = read_value(int, record["threads"], f"{path}: threads")
+    if later and record["digest"] != digest(record):
+        raise BadInput(
+            f"{path} was altered after the program wrote it; put the old one back (`tradeoff resume --steps`, "
+            "--horizon, ... change settings), or train anew into another folder"
+        )
+    return Settings(config, threads, record.get("init"), tuple(record.get("history", ())))
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(read_whole(path))
+    except CannotRead as error:
+        raise BadInput(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON ({str(error)[:80]}); train anew into another folder") from None
+
+
+def check_belongs(settings: Settings, stamp: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+    """The stage of a run in which a checkpoint was written, by the record that it carries.
+
+    stamp: what `Settings.record` said then; None for files from before there were any: they are taken as they are.
+    Raises: BadInput naming a setting in which the checkpoint is another run's.
+    """
+    stages = list(settings.stages())
+    if stamp is None:
+        return stages[-1]
+    for stage in stages:
+        if not differences(stamp, stage):
+            return stage
+    there, here = differences(stamp, stages[0])[0]
+    raise BadInput(
+        f"the checkpoints of {folder} belong to another run ({there}, {FILE} says {here}); put those of this run back, "
+        "or train anew into another folder"
+    )
+
+
+def differences(stamp: dict[str, Any], stage: dict[str, Any], where: str = "") -> Sequence[tuple[str, str]]:
+    """Pairs of what two records say, for every value of the first that the second does not have."""
+    found: list[tuple[str, str]] = []
+    for key, value in stamp.items():
+        other = stage.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += differences(value, other, f"{where}{key}.")
+        elif value != other:
+            found.append((f"{where}{key} {value!r}", repr(other)))
+    return found
 
 
 def build(kind: type, values: Any, where: str) -> Any:
-    """A dataclass from what `asdict` and JSON made of it; every field must be there, and no other.
+    """A dataclass from what `asdict` and JSON made of it; fields that are newer than a file have their defaults.
 
-    What older releases did not write is in the class's `BEFORE`: the setting that says what they did.
+    Where older releases did something else than the default, the class's `BEFORE` holds the setting that says so.
     """
     if isinstance(values, dict):
         values = {**getattr(kind, "BEFORE", {}), **values}
-    check_keys(values, {f.name for f in fields(kind)}, where)
+    known = fields(kind)
+    usual = {f.name for f in known if f.default is not MISSING or f.default_factory is not MISSING}
+    there = set(values) if isinstance(values, dict) else set()
+    check_keys(values, {f.name for f in known} - (usual - there), where)
     hints = get_type_hints(kind)
     return kind(**{name: read_value(hints[name], value, f"{where}.{name}") for name, value in values.items()})
 

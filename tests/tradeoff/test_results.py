@@ -13,6 +13,7 @@ from tradeoff.beside import common_curves
 from tradeoff.cli import main
 from tradeoff.drawing import curve
 from tradeoff.morl import Front
+from tradeoff.settings import digest
 from tradeoff.summary import summary
 
 
@@ -116,7 +117,7 @@ def test_runs_that_cannot_be_compared(name: str, value: object, refuses: Refuses
 def test_runs_of_another_horizon_cannot_be_compared(refuses: Refuses, copied: Path, finished: Path) -> None:
     settings = json.loads((copied / "config.json").read_text())
     settings["settings"]["horizon"] = 30
-    (copied / "config.json").write_text(json.dumps(settings))
+    (copied / "config.json").write_text(json.dumps(settings | {"digest": digest(settings)}))
     assert "differ in horizon (30, None)" in refuses("plot", copied, finished)
 
 
