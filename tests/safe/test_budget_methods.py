@@ -102,7 +102,8 @@ def test_an_older_run_folder_is_read_without_its_clock(tmp_path: Path) -> None:
     write_settings(tmp_path, Settings(METHODS["saute"](**SHORT), 1))
     record = json.loads((tmp_path / "config.json").read_text())
     assert record["settings"].pop("clock") is True
-    (tmp_path / "config.json").write_text(json.dumps(record))
+    older = {name: record[name] for name in ("method", "threads", "settings")}
+    (tmp_path / "config.json").write_text(json.dumps({"version": 1, **older}))
     config = read_settings(tmp_path).config
     assert config.clock is False and config.start().make_env(1, 0).reset(0).shape == (1, 3)
 
