@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal
+
+from tradeoff.engine.numbers import check_numbers
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -33,15 +34,14 @@ class SoftConfig:
     precision: Precision = "float32"  # of the hidden layers; parameters, values and sums are float32 always
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name in ("rollout_steps", "environments", "actor_every", "batch", "warmup", "capacity", "members"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("updates", "learning_rate", "temperature"):
-            if not getattr(self, name) > 0:  # a NaN is refused too
+            if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not isfinite(self.entropy):
-            raise ValueError(f"entropy must be finite, got {self.entropy}")
-        if not self.temperature_rate >= 0:
+        if self.temperature_rate < 0:
             raise ValueError(f"temperature_rate must not be negative, got {self.temperature_rate}")
         for name in ("gamma", "polyak", "choice_entropy"):
             if not 0 <= getattr(self, name) <= 1:

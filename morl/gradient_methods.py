@@ -22,6 +22,7 @@ from tradeoff.engine.heads import make_head
 from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.method import method_class
+from tradeoff.engine.numbers import Count, Layers, Positive
 from tradeoff.engine.recursion import GRADIENT, Recursion, Recursive
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Linear, padded
@@ -190,11 +191,11 @@ def fitted(rule: GradientRule, spec: EnvSpec) -> GradientRule:
 class WholeEpisodes(GradientAim):
     """A rule on gradients from whole episodes, without critics."""
 
-    learning_rate: float = 1e-2  # of the policy
+    learning_rate: Positive = 1e-2  # of the policy
     anneal: bool = True  # let the learning rate fall to zero linearly over the run
-    batch: int = 24  # episodes per step, for the rule and again for the gradient
+    batch: Count = 24  # episodes per step, for the rule and again for the gradient
     baseline: Baseline = "mean"  # subtracted from what follows a step
-    hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
+    hidden: Layers = (64, 64)  # units per hidden layer
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""

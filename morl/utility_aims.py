@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
 
+from tradeoff.engine.numbers import UNBOUNDED, Positive
 from tradeoff.engine.training import TrainingConfig
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl.criteria import SER
@@ -28,12 +29,16 @@ class UtilityAim(TrainingConfig):
     utility: UtilityName = "proportional-fair"  # f, of the expected discounted returns
     weights: tuple[float, ...] = (1.0,)  # of the utility, one for all objectives or one each
     shift: tuple[float, ...] = (0.0,)  # added to returns first where a root, a ratio or a logarithm needs it
-    floor: tuple[float, ...] | None = None  # returns below count as these; None: they stop the run
-    ceiling: tuple[float, ...] | None = None  # returns above count as these
-    temperature: float = 1.0  # of soft-min [return]
+    floor: tuple[float, ...] | None = field(
+        default=None, metadata=UNBOUNDED
+    )  # returns below count as these; None: they stop the run
+    ceiling: tuple[float, ...] | None = field(default=None, metadata=UNBOUNDED)  # returns above count as these
+    temperature: Positive = 1.0  # of soft-min [return]
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
+        if not any(self.weights):
+            raise ValueError(f"weights must hold a number that is not 0, got {self.weights}")
         self.function  # noqa: B018 (bad parameters are refused before anything starts)
 
     @property
@@ -54,6 +59,8 @@ class UtilityAim(TrainingConfig):
 
     def scalarizer(self, m: int) -> SERScalarizer:
         """The slope of the utility as weights on m objectives."""
+        for given in (self.weights, self.shift):
+            _each(given, m)
         return SERScalarizer(SER(self.function), m, floor=None if self.floor is None else _each(self.floor, m))
 
     def box(self, m: int, k: int) -> Box | None:

@@ -12,6 +12,7 @@ from tradeoff.engine.episodes import Baseline
 from tradeoff.engine.episodic import episodic_learner
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.natural import natural
+from tradeoff.engine.numbers import Count, Layers, Positive
 from tradeoff.engine.training import Training
 from tradeoff.engine.updates import SGD, Adam
 from tradeoff.morl.utility_aims import Box, UtilityAim
@@ -28,12 +29,12 @@ class UtilityConfig(UtilityAim):
     make: ClassVar[Maker]  # from tradeoff.engine.compositions
     settings: ClassVar[Names]  # fields that `make` takes, beside those that all of them take
 
-    learning_rate: float = 1e-2  # of the policy
+    learning_rate: Positive = 1e-2  # of the policy
     anneal: bool = True  # let the learning rate fall to zero linearly over the run
     step: Step = "adam"  # Adam along the estimate, the method's own rule, or a natural gradient
     baseline: Baseline = "mean"  # subtracted from what follows a step
     centre: bool = True  # subtract the other trajectories' pay at every step from weighted sums
-    hidden: tuple[int, ...] = (64, 64)  # units per hidden layer
+    hidden: Layers = (64, 64)  # units per hidden layer
 
     def __post_init__(self) -> None:
         UtilityAim.__post_init__(self)
@@ -81,7 +82,7 @@ class MOPG(UtilityConfig):
     make: ClassVar[Maker] = compositions.gpomdp
     settings: ClassVar[Names] = ("batch",)
 
-    batch: int = 12  # episodes per step, for the returns and again for the gradient
+    batch: Count = 12  # episodes per step, for the returns and again for the gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +96,10 @@ class MOTSIVRPG(UtilityConfig):
     make: ClassVar[Maker] = compositions.tsivr
     settings: ClassVar[Names] = ("checkpoint", "batch", "period", "radius", "lag")
 
-    checkpoint: int = 144  # N: episodes of a large batch, for the returns and again for the gradient
-    batch: int = 12  # B: episodes of a correction, likewise
-    period: int = 12  # m: steps from one large batch to the next
-    radius: float = 0.1  # longest step of the method's own rule [parameters]
+    checkpoint: Count = 144  # N: episodes of a large batch, for the returns and again for the gradient
+    batch: Count = 12  # B: episodes of a correction, likewise
+    period: Count = 12  # m: steps from one large batch to the next
+    radius: Positive = 0.1  # longest step of the method's own rule [parameters]
     lag: bool = False  # price the gradient by the weights of the step before, as the analysis does
 
 
@@ -113,8 +114,8 @@ class MOStormPG(UtilityConfig):
     make: ClassVar[Maker] = compositions.storm_pg
     settings: ClassVar[Names] = ("checkpoint", "batch", "eta")
 
-    checkpoint: int = 144  # episodes of the first batch
-    batch: int = 12  # episodes per step
+    checkpoint: Count = 144  # episodes of the first batch
+    batch: Count = 12  # episodes per step
     eta: float = 0.2  # weight of the fresh estimate, in (0, 1]
 
     def __post_init__(self) -> None:
@@ -135,7 +136,7 @@ class MONormalisedIGT(UtilityConfig):
     settings: ClassVar[Names] = ("batch", "eta")
 
     step: Step = "own"  # Adam along the estimate, the method's own rule, or a natural gradient
-    batch: int = 12  # episodes per step
+    batch: Count = 12  # episodes per step
     eta: float = 1.0  # weight of the first estimates
 
 

@@ -21,6 +21,7 @@ from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
 from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.numbers import Positive
 from tradeoff.engine.rollout import EpisodeReturns, Rollout
 from tradeoff.engine.scalarizers import weighing
 from tradeoff.engine.trajectories import Batch, Trajectories, fold
@@ -207,7 +208,7 @@ class ConditionedLagrangian:
     nodes: int = 11  # of the prices, per limit; between them prices are interpolated
     rate: Gain = 0.05  # of dual ascent [price / violation]
     penalty: Gain = 0.5  # price of the latest violation, on top of the multiplier [price / violation]
-    bound: float = 1e3  # ceiling of the prices
+    bound: Positive = 1e3  # ceiling of the prices
 
     def __post_init__(self) -> None:
         if self.nodes < 2:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from torch import Tensor
 
+from tradeoff.engine.numbers import Range
 from tradeoff.engine.scalarizers import Scalarizer
 from tradeoff.envs.errors import NumericalTrouble
 from tradeoff.safe.constraints import BadLimit, Constraints
 from tradeoff.safe.measuring import SafetyWarning
 
 State = dict[str, Tensor]
-Gain = float | tuple[float, ...]
+Gain = Annotated[float | tuple[float, ...], Range(0)]
 
 
 class DualRule(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
 from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
 from tradeoff.engine.normalisers import Moments
+from tradeoff.engine.numbers import Range
 from tradeoff.engine.population import Population
 from tradeoff.engine.scalarizers import Linear, padded
 from tradeoff.engine.surrogates import Surrogate
@@ -214,7 +215,7 @@ class IPD(NoveltyConfig):
 
     name: ClassVar[str] = "ipd"
 
-    grace: int = 20  # steps of an episode before it may end for lack of novelty
+    grace: Annotated[int, Range(0)] = 20  # steps of an episode before it may end for lack of novelty
 
     @property
     def ends(self) -> int | None:

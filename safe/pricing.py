@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from tradeoff.engine.numbers import Positive
 from tradeoff.engine.scalarizers import Scalarizer
 from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent
 from tradeoff.safe.optimism import OptimisticWeights
@@ -24,7 +25,7 @@ class Prices:
     penalty: Gain = 0.0  # of "pid": price of the latest violation, on top of the multiplier [price / violation]
     kd: Gain = 0.0  # of "pid": price of a cost's growth since the last iteration, likewise
     strength: Gain = 1.0  # of "optimistic": multiples of the violation's last change that are added
-    bound: float = 1e3  # ceiling of the multipliers
+    bound: Positive = 1e3  # ceiling of the multipliers
 
     def __post_init__(self) -> None:
         for name in ("penalty", "kd") if self.rule == "optimistic" else ("strength",):

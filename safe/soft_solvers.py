@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.features import make_features
+from tradeoff.engine.numbers import Count, NotNegative, Positive
 from tradeoff.engine.population import Population
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Scalarizer, weighing
@@ -140,8 +141,8 @@ class SACPID(OnEpisodes):
     kp: Gain = 0.01  # proportional gain [price / violation]
     ki: Gain = 1e-4  # integral gain, per iteration [price / violation]
     kd: Gain = 0.01  # gain on growing costs [price / violation]
-    delay: int = 64  # iterations over which growth is taken
-    bound: float = 1e3  # ceiling of multiplier and price
+    delay: Count = 64  # iterations over which growth is taken
+    bound: Positive = 1e3  # ceiling of multiplier and price
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
@@ -156,7 +157,7 @@ class SACLagrangian(OnEpisodes):
     name: ClassVar[str] = "sac-lagrangian"
     rate: Gain = 1e-4  # of dual ascent, per iteration [price / violation]
     start: Gain = 0.0  # first multiplier
-    bound: float = 1e3  # ceiling of the multipliers
+    bound: Positive = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
@@ -171,7 +172,7 @@ class SACAugmented(OnEpisodes):
     penalty: Gain = 0.01  # price of the latest violation, on top of the multiplier [price / violation]
     rate: Gain = 1e-4  # of dual ascent, per iteration [price / violation]
     start: Gain = 0.0  # first multiplier
-    bound: float = 1e3  # ceiling of multiplier and price
+    bound: Positive = 1e3  # ceiling of multiplier and price
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
@@ -187,7 +188,7 @@ class SACReLOAD(OnEpisodes):
     rate: Gain = 1e-4  # of optimistic dual ascent, per iteration [price / violation]
     strength: Gain = 100.0  # of the multipliers' optimism; costs are news only when an episode has ended
     start: Gain = 0.0  # first multiplier
-    bound: float = 1e3  # ceiling of the multipliers
+    bound: Positive = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
@@ -201,10 +202,10 @@ class CAL:
 
     name: ClassVar[str] = "cal"
     by_critics: ClassVar[bool] = True
-    caution: float = 0.5  # standard deviations over the ensemble that are added to costs
+    caution: NotNegative = 0.5  # standard deviations over the ensemble that are added to costs
     penalty: Gain = 10.0  # price of the latest violation, on top of the multiplier [price / violation]
     rate: Gain = 0.012  # learning rate of the multiplier's logarithm, per iteration
-    bound: float = 1e3  # ceiling of multiplier and price
+    bound: Positive = 1e3  # ceiling of multiplier and price
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """See SoftSolver.critics."""

@@ -6,7 +6,7 @@ A solver is a frozen dataclass of its own settings; `constrained_learner` joins 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
@@ -15,6 +15,7 @@ from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
 from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.numbers import NotNegative, Positive
 from tradeoff.engine.population import Population
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Scalarizer, weighing
@@ -116,6 +117,13 @@ class Steps:
     step: PolicyStep = "ppo"  # how the policy moves along the weighted advantage
     ball: Ball = field(default_factory=Ball)  # of the step "trust-region"
 
+    def __post_init__(self) -> None:
+        given = [f.name for f in fields(Ball) if getattr(self.ball, f.name) != f.default]
+        if given and self.step != "trust-region":
+            raise ValueError(
+                f"the step {self.step!r} does not read {', '.join(given)}; leave it out or take the step trust-region"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlainLagrangian(Steps):
@@ -124,7 +132,7 @@ class PlainLagrangian(Steps):
     name: ClassVar[str] = "lagrangian"
     rate: Gain = 0.05  # of dual ascent [price / violation]
     start: Gain = 0.0  # first multiplier: who learns under a price never learns to break the limit
-    bound: float = 1e3  # ceiling of the multipliers
+    bound: Positive = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
@@ -152,7 +160,7 @@ class AugmentedLagrangian(Steps):
     penalty: Gain = 1.0  # [price / violation]
     rate: Gain = 0.05  # of dual ascent [price / violation]
     start: Gain = 0.0  # first multiplier
-    bound: float = 1e3  # ceiling of multipliers and prices
+    bound: Positive = 1e3  # ceiling of multipliers and prices
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
@@ -168,7 +176,7 @@ class ReLOAD(Steps):
     rate: Gain = 0.05  # of optimistic dual ascent [price / violation]
     strength: Gain = 1.0  # of the multipliers' optimism; with small rates and noisy samples more is needed
     start: Gain = 0.0  # first multiplier
-    bound: float = 1e3  # ceiling of the multipliers
+    bound: Positive = 1e3  # ceiling of the multipliers
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
@@ -181,7 +189,7 @@ class CRPO(Steps):
     """Climb the objectives while the limits hold, descend the worst broken cost while not."""
 
     name: ClassVar[str] = "crpo"
-    tolerance: float = 0.0  # violation that is let pass [unit]
+    tolerance: NotNegative = 0.0  # violation that is let pass [unit]
     unit: tuple[float, ...] = ()  # per constraint, to compare violations in; empty: the measured value's own
 
     def learner(self, parts: Parts) -> Learner:
@@ -195,8 +203,8 @@ class IPO(Steps):
     """A logarithmic barrier before every limit."""
 
     name: ClassVar[str] = "ipo"
-    sharpness: float = 20.0  # t [1 / objective]
-    bound: float = 10.0  # largest price [price / violation]
+    sharpness: Positive = 20.0  # t [1 / objective]
+    bound: Positive = 10.0  # largest price [price / violation]
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
@@ -209,7 +217,7 @@ class P3O:
     """PPO with an exact penalty on the clipped cost surrogate."""
 
     name: ClassVar[str] = "p3o"
-    penalty: float = 20.0  # kappa [normalised advantage / cost]
+    penalty: NotNegative = 20.0  # kappa [normalised advantage / cost]
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""
@@ -223,8 +231,8 @@ class FOCOPSolver(Prices):
     """First-order steps towards the best policy of a KL ball, priced by any dual rule."""
 
     name: ClassVar[str] = "focops"
-    temperature: float = 1.5  # lambda [normalised advantage / nat]
-    radius: float = 0.02  # eta [nat]
+    temperature: Positive = 1.5  # lambda [normalised advantage / nat]
+    radius: Positive = 0.02  # eta [nat]
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""

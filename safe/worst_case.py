@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tradeoff.engine.numbers import Positive
 from tradeoff.engine.soft import SoftLearner
 from tradeoff.engine.soft_critics import Critics, Pull, Seen
 from tradeoff.safe.duals import PID, Gain
@@ -104,7 +105,7 @@ class WCSAC:
     by_critics: ClassVar[bool] = True
     risk: float = 0.5  # share of worst cases whose mean is bounded, in (0, 1]; 1 bounds the mean of all
     rate: Gain = 5e-4  # of dual ascent, per iteration [price / violation]
-    bound: float = 1e3  # ceiling of the multipliers
+    bound: Positive = 1e3  # ceiling of the multipliers
 
     def __post_init__(self) -> None:
         worst_mean(self.risk)

@@ -81,9 +81,9 @@ def test_of_the_solvers_that_learn_from_replay_those_that_read_episodes_are_scal
     """Fifty times 20 steps make 1000; critics at gamma .99 look ahead 100 steps, however long the episode."""
     cheetah = "SafetyHalfCheetahVelocity-v1"
     found = recommended("sac-lagrangian", cheetah).solver  # type: ignore[attr-defined]
-    assert found == SACLagrangian(rate=1e-4 * (20 / 1000), start=1.0, bound=4.0)
+    assert found == SACLagrangian(rate=2e-6, start=1.0, bound=4.0)
     controller = recommended("sac-pid", cheetah).solver  # type: ignore[attr-defined]
-    assert controller == SACPID(kp=0.01 * 0.02, ki=1e-4 * 0.02, kd=0.01 * 0.02, bound=4.0)
+    assert controller == SACPID(kp=2e-4, ki=2e-6, kd=2e-4, bound=4.0)
     assert recommended("cal", cheetah).solver == CAL()  # type: ignore[attr-defined]
 
 
@@ -123,3 +123,17 @@ def test_gains_are_per_violation_of_what_is_summed() -> None:
     assert gains_for(ReLOAD(), CHEETAH, "discounted", 0.9) == ReLOAD(), "ten steps ahead: less than 20"
     assert gains_for(ReLOAD(), CHEETAH, "average") == gains_for(ReLOAD(), CHEETAH, "per-step", 0.99) == ReLOAD()
     assert gains_for(ConditionedLagrangian(), CHEETAH, "discounted", 1.0).rate == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("horizon", [30, 70, 100, 500, 999])
+def test_recommended_gains_are_written_as_short_as_a_person_writes_them(horizon: int) -> None:
+    """0.05 x 20 / 100 is 0.01; in binary the product is 0.010000000000000002."""
+    spec = replace(make("deep-sea-treasure-v0").spec, horizon=horizon)
+    for solver in (PlainLagrangian(), SACLagrangian(), PIDLagrangian(), ReLOAD(rate=(0.05, 0.1))):
+        found = gains_for(solver, spec)
+        found = getattr(found, "rule", found)
+        gains = [getattr(found, name) for name in ("rate", "ki", "kp") if hasattr(found, name)]
+        for gain in gains:
+            for x in gain if isinstance(gain, tuple) else (gain,):
+                assert x == float(f"{x:.12g}")
+    assert gains_for(PlainLagrangian(), replace(spec, horizon=100)).rate == 0.01
