@@ -7,7 +7,7 @@ hidden layers, so that one batched product serves both; outputs that one of them
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import log
 
@@ -21,6 +21,7 @@ from tradeoff.engine.normalisers import Moments, Standard, normalise, scale_of
 from tradeoff.engine.surrogates import Surrogate
 from tradeoff.engine.trajectories import Batch
 from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.native import NativeSpaces
 
 ACTOR, CRITIC = 0, 1
 
@@ -35,6 +36,7 @@ class ActorCritic:
     hidden: tuple[int, ...] = (64, 64)
     context: int = 0  # q further inputs: preference, accrued reward, cost limit
     activation: str = "tanh"  # between the layers; or "relu"
+    native: NativeSpaces | None = field(default=None, compare=False)  # what a finished policy takes and answers
 
     @cached_property
     def network(self) -> StackedMLP:

@@ -236,10 +236,22 @@ class Gaussian:
 
     @cached_property
     def _box(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """low, high, centre, half width; where a bound is infinite nothing is scaled (centre 0, half width 1)."""
-        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        """low, high, centre, half width; where a bound is infinite nothing is scaled (centre 0, half width 1).
+
+        Bounds that single precision does not have are rounded inwards, so that no action is outside of the space.
+        """
+        low, high = _rounded(self.low, torch.inf), _rounded(self.high, -torch.inf)
         finite = torch.isfinite(high - low)
         return low, high, torch.where(finite, (low + high) / 2, 0.0), torch.where(finite, (high - low) / 2, 1.0)
+
+
+def _rounded(bound: tuple[float, ...], towards: float) -> Tensor:
+    """Bounds in single precision, the next number towards +-inf where rounding went the other way."""
+    exact = torch.tensor(bound, dtype=torch.float64)
+    near = exact.float()
+    inwards = torch.nextafter(near, torch.full_like(near, towards))
+    wrong = near.double() < exact if towards > 0 else near.double() > exact
+    return torch.where(wrong, inwards, near)
 
 
 class Bent(NamedTuple):
@@ -270,6 +282,15 @@ def make_head(space: spaces.Space, squash: bool = False) -> Head:
     if isinstance(space, spaces.MultiDiscrete):
         return Categorical(tuple(int(n) for n in space.nvec.ravel()), flat=False)
     if isinstance(space, spaces.Box):
-        low, high = (tuple(float(x) for x in bound.ravel()) for bound in (space.low, space.high))
-        return Gaussian(low, high, squash)
+        return Gaussian(*box_bounds(space), squash)
     raise TypeError(f"action space {space} is neither Discrete, MultiDiscrete nor Box; wrap the environment")
+
+
+def box_bounds(space: spaces.Box) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Bounds of each number; those of whole numbers that are the limits of their kind are none."""
+    low, high = (bound.astype(np.float64).ravel() for bound in (space.low, space.high))
+    if space.dtype.kind in "iu" and space.dtype.itemsize >= 4:
+        limits = np.iinfo(space.dtype)  # type: ignore[type-var]
+        low = np.where(space.low.ravel() == limits.min, -np.inf, low)
+        high = np.where(space.high.ravel() == limits.max, np.inf, high)
+    return tuple(low.tolist()), tuple(high.tolist())

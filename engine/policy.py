@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,18 @@ from tradeoff.engine.heads import Categorical, Gaussian, Head
 from tradeoff.engine.normalisers import standard
 from tradeoff.engine.population import Population
 from tradeoff.engine.soft_head import StateGaussian
+from tradeoff.envs.native import NativeSpaces, native_spaces
+from tradeoff.envs.protocol import EnvSpec
 
 HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian, "state-gaussian": StateGaussian}
 
 
 @dataclass(kw_only=True)
 class Policy:
-    """One policy, numpy in and numpy out."""
+    """One policy that speaks the environment's own spaces, numpy in and numpy out.
+
+    Files from before spaces were saved give policies that take flat numbers [d] or [n, d] and count choices from 0.
+    """
 
     model: ActorCritic
     population: Population  # of one
@@ -31,11 +36,21 @@ class Policy:
     repeat: int = 1  # steps for which each of its actions is to be made
 
     @torch.no_grad()
-    def __call__(self, observation: ArrayLike, deterministic: bool = True) -> NDArray[Any]:
-        """Action for one observation [d], or actions for several [n, d]; as the environment wants them."""
-        seen = torch.as_tensor(np.asarray(observation))
-        single = seen.ndim <= 1
-        rows = seen.reshape(1, 1 if single else len(seen), -1)
+    def __call__(self, observation: Any, deterministic: bool = True) -> Any:
+        """Action for one observation, or actions for several.
+
+        Args:
+            observation: an element of the environment's observation space, or n of them stacked, so that every array
+                has n in front: for a Dict space a dictionary of arrays [n, ...], for a Tuple a tuple of them.
+            deterministic: the mode of the distribution instead of a sample.
+
+        Returns: an element of the action space, or an array [n, ...] of n; fractions inside its bounds, in its dtype.
+
+        Raises: TradeoffError for observations that are not of the space: other keys, shapes or choices.
+        """
+        native = self.model.native
+        numbers, single = _flat_rows(observation) if native is None else native.rows(observation)
+        rows = torch.as_tensor(numbers).unsqueeze(0)
         by = standard(self.population.observations)
         inputs = self.model.inputs(rows, by, self.context.expand(*rows.shape[:2], -1))
         out, extra = self.model.outputs(self.model.actor(self.population.theta), inputs)
@@ -43,7 +58,21 @@ class Policy:
         noise = None if deterministic else head.noise(tuple(out.shape[:2]), self.generator)
         action = head.mode(out, extra) if noise is None else head.sample(out, extra, noise)
         found: NDArray[Any] = head.to_env(action[0]).numpy()
+        if native is not None:
+            return native.actions(found, single)
         return found[0] if single else found
+
+
+def _flat_rows(observation: ArrayLike) -> tuple[NDArray[Any], bool]:
+    """Numbers [n, d] of one flat observation [d] or several [n, d], and whether it was one."""
+    seen = np.asarray(observation)
+    single = seen.ndim <= 1
+    return seen.reshape(1 if single else len(seen), -1), single
+
+
+def speaking(model: ActorCritic, spec: EnvSpec) -> ActorCritic:
+    """The model of policies that speak an environment's own spaces."""
+    return replace(model, native=native_spaces(spec))
 
 
 def model_state(model: ActorCritic) -> dict[str, Any]:
@@ -52,7 +81,7 @@ def model_state(model: ActorCritic) -> dict[str, Any]:
     return {
         "features": asdict(model.features), "head": {"kind": kind, **asdict(model.head)},  # type: ignore[call-overload]
         "channels": model.channels, "hidden": list(model.hidden), "context": model.context,
-        "activation": model.activation,
+        "activation": model.activation, "native": model.native and model.native.state_dict(),
     }  # fmt: skip
 
 
@@ -61,7 +90,8 @@ def model_from_state(state: dict[str, Any]) -> ActorCritic:
     features, head = (_with_tuples(state[part]) for part in ("features", "head"))
     made: Head = HEADS[head.pop("kind")](**head)
     rest = state["context"], state.get("activation", "tanh")  # files from before there was a choice
-    return ActorCritic(Features(**features), made, state["channels"], tuple(state["hidden"]), *rest)
+    native = state.get("native") and NativeSpaces.from_state(state["native"])  # and from before spaces were saved
+    return ActorCritic(Features(**features), made, state["channels"], tuple(state["hidden"]), *rest, native)
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from tradeoff.engine.heads import LOG_2PI, Categorical, Gaussian, Pull, bend_normal
+from tradeoff.engine.heads import LOG_2PI, Categorical, Gaussian, Pull, bend_normal, box_bounds
 from tradeoff.engine.soft_config import SoftConfig
 from tradeoff.envs.errors import TradeoffError
 
@@ -226,4 +226,4 @@ def make_soft_head(space: spaces.Space, env: str = "the environment") -> SoftHea
             "choice: take a method that also makes several choices at once, such as lagrangian, pid-lagrangian, cpo or "
             "reload"
         )
-    return StateGaussian(*(tuple(float(x) for x in bound.ravel()) for bound in (space.low, space.high)))
+    return StateGaussian(*box_bounds(space))

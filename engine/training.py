@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tradeoff.engine.evaluate import Scores
 from tradeoff.engine.loop import Loop
+from tradeoff.engine.policy import speaking
 from tradeoff.engine.population import Population
 from tradeoff.engine.run import Run, RunConfig
 from tradeoff.engine.trained import Trained
@@ -136,7 +137,8 @@ class Training(Run):
         return Trained(
             env=self.config.env, channels=self.channels, objectives=len(self.spec.objectives),
             returns=played[0].returns.cpu().numpy(), deterministic_returns=played[1].returns.cpu().numpy(),
-            indicators=indicators, history=self.history, model=self.model, population=people,
+            indicators=indicators, history=self.history,
+            model=speaking(self.model, self.spec), population=people,
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from tradeoff.envs.arguments import check_counts
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.envs.protocol import EnvSpec, Step
 from tradeoff.envs.seeding import Counters, seeded
@@ -43,10 +44,7 @@ class BatchedEnv(ABC):
         max_episode_steps: int | None = None,
     ) -> None:
         """max_episode_steps: replaces the usual horizon."""
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        check_counts(num_envs, max_episode_steps)
         self.spec = spec if max_episode_steps is None else replace(spec, horizon=max_episode_steps)
         self.num_envs, self.device = num_envs, torch.device(device)
         self.no_cost = torch.zeros(num_envs, len(spec.costs), device=self.device)

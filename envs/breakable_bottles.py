@@ -7,6 +7,7 @@ from typing import Any
 from gymnasium import spaces
 
 from tradeoff.envs.finite import FiniteEnv, Tables, explore
+from tradeoff.envs.native import NativeSpaces
 from tradeoff.envs.protocol import EnvSpec
 
 LEFT, RIGHT, PICK = range(3)
@@ -15,10 +16,21 @@ SIZE, DROP, PRIZE = 5, 0.1, 25.0  # cells, probability of losing a bottle per mo
 Dropped = tuple[int, ...]  # whether a bottle lies in each inner cell
 State = tuple[int, int, int, Dropped]  # cell, carried, delivered, dropped
 
+NATIVE = NativeSpaces(
+    spaces.Dict(
+        [
+            ("location", spaces.Discrete(SIZE)), ("bottles_carrying", spaces.Discrete(3)),
+            ("bottles_delivered", spaces.Discrete(3)), ("bottles_dropped", spaces.MultiBinary(SIZE - 2)),
+        ]
+    ),
+    spaces.Discrete(3), one_hot=False,
+)  # fmt: skip
+"""The original's dictionary, its parts in the order of our numbers."""
+
 SPEC = EnvSpec(
     id="breakable-bottles-v0", observation_space=spaces.MultiDiscrete([SIZE, 3, 3, 2, 2, 2]),
     action_space=spaces.Discrete(3), objectives=("time", "bottles", "potential"), horizon=100, discount=0.99,
-    reference_point=(-100.0, 0.0, -1.0),
+    native=NATIVE, reference_point=(-100.0, 0.0, -1.0),
 )  # fmt: skip
 """The original's dictionary as six numbers: location, carried, delivered, and whether a bottle lies in each inner cell.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,6 +32,10 @@ class UnknownName(TradeoffError, ValueError):
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         way_out = f"did you mean {', '.join(near)}?" if near else hint or f"known: {', '.join(known[:12])}"
         super().__init__(f"unknown {kind} {name!r}; {way_out}")
+
+
+class BadValue(TradeoffError, ValueError):
+    """An argument of another kind or size than is taken."""
 
 
 class MissingExtra(TradeoffError, ImportError):
@@ -68,3 +73,14 @@ class UserCodeFailed(TradeoffError):
         super().__init__(f"{env} failed {doing}: {kind}{said and f': {said}'}; repair it and go on")
         self.env, self.step = env, step
         self.traceback = "".join(traceback.format_exception(error))
+
+
+@contextmanager
+def user_code(env: str, doing: str, step: int | None = None) -> Iterator[None]:
+    """Turn what a user's code raises here into UserCodeFailed, see there; errors of this project pass as they are."""
+    try:
+        yield
+    except TradeoffError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserCodeFailed(env, error, doing, step) from error

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeoff.envs.entry_points import check_called
-from tradeoff.envs.errors import TradeoffError
+from tradeoff.envs.errors import TradeoffError, UserCodeFailed, user_code
+from tradeoff.envs.native import as_array
 
 Array = NDArray[Any]
 Function = Callable[[Any, Any, Any, dict[str, Any]], Any]  # (observation, action, next observation, info) -> cost(s)
@@ -53,7 +54,7 @@ class Cost(NamedTuple):
     def raw(self, step: Transition) -> Any:
         """What the environment or the function says, its sign as it comes. Raises: TradeoffError without that key."""
         if isinstance(self.source, int):
-            return np.asarray(step.reward).reshape(-1)[self.source]
+            return as_array(step.reward).reshape(-1)[self.source]
         if not isinstance(self.source, str):
             return self.source(step.observation, step.action, step.next_observation, step.info)
         if self.source not in step.info:
@@ -71,7 +72,7 @@ class Cost(NamedTuple):
 def numbers(given: Any, count: int | None, name: str) -> Array:
     """Numbers [count] of something that a step reported. Raises: TradeoffError for no numbers, or another count."""
     try:
-        array = np.asarray(given, dtype=np.float64).reshape(-1)
+        array = as_array(given).astype(np.float64).reshape(-1)
     except (TypeError, ValueError):
         raise TradeoffError(f"the step's {name} is {given!r}; expected a number or several") from None
     if count is not None and len(array) != count:
@@ -171,8 +172,15 @@ def load(text: str) -> Any:
 
 
 def find_module(home: str, asked: str) -> ModuleType:
-    """A module by its name. Raises: TradeoffError that names what asked for it, where there is none."""
+    """A module by its name.
+
+    Raises: TradeoffError that names what asked for it, where there is none; UserCodeFailed where it raises itself.
+    """
     try:
-        return import_module(home)
-    except ModuleNotFoundError as error:
-        raise TradeoffError(f"{asked}: {error}; is its folder on PYTHONPATH, or the package installed?") from None
+        with user_code(asked, f"while {home} was imported"):
+            return import_module(home)
+    except UserCodeFailed as failed:
+        if not isinstance(failed.__cause__, ModuleNotFoundError):
+            raise
+        missing = failed.__cause__
+    raise TradeoffError(f"{asked}: {missing}; is its folder on PYTHONPATH, or the package installed?") from missing

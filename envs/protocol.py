@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from gymnasium import spaces
 from torch import Tensor, device
 
+from tradeoff.envs.native import NativeSpaces
+
 
 class Step(NamedTuple):
     """What one call of `VectorEnv.step` returns.
@@ -46,6 +48,7 @@ class EnvSpec:
     discount: float = 0.99  # the literature's choice for scores
     reference_point: tuple[float, ...] | None = None  # the literature's hypervolume reference, one per objective
     repeat: int = 1  # real steps that one step makes
+    native: NativeSpaces | None = None  # the environment's own spaces, where they are others than these two
     backend: str = "torch"  # who computes the dynamics: torch, mujoco-threads, gymnasium-sync, gymnasium-async
 
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
 
-from tradeoff.envs.errors import TradeoffError, UnknownName
+from tradeoff.envs.errors import BadValue, TradeoffError, UnknownName
 from tradeoff.envs.finite import FiniteModel
 from tradeoff.envs.gymnasium_costs import Costs, split_costs
 from tradeoff.envs.protocol import VectorEnv
@@ -111,13 +112,36 @@ def make(
         env.spec = replace(env.spec, id=id)
         return env
     if id in _own:
-        return _checked(_own[id](num_envs, **common, **options), backend)
+        return _checked(_constructed(id, _own[id], num_envs, common, options), backend)
     fastest = _collected("ENVIRONMENTS").get(id)
     original = backend is not None and backend.startswith("gymnasium") and id not in _collected("ADAPTED")
     original = original or "costs" in options
     if fastest is None or original:
         return _checked(_original(id, num_envs, fastest, backend, **common, **options), backend)
-    return _checked(fastest(num_envs, **common, **options), backend)
+    return _checked(_constructed(id, fastest, num_envs, common, options), backend)
+
+
+def _constructed(
+    id: str, constructor: Constructor, num_envs: int, common: dict[str, Any], options: dict[str, Any]
+) -> VectorEnv:
+    """Raises: BadValue for an option that the constructor does not take, with those that it does."""
+    try:
+        return constructor(num_envs, **common, **options)
+    except TypeError as error:
+        unknown = next((name for name in options if f"unexpected keyword argument {name!r}" in str(error)), None)
+        if unknown is None:
+            raise
+    own = [name for name in signature(constructor).parameters if name not in ("num_envs", "id", "options", *common)]
+    way_out = "leave it out"
+    if id in _gymnasium_ids():
+        way_out = "backend='gymnasium-sync' steps the original, which takes those of its own constructor"
+    raise BadValue(f"{id} takes no option {unknown!r} here, only {', '.join([*own, *common])}; {way_out}")
+
+
+def _gymnasium_ids() -> frozenset[str]:
+    from tradeoff.envs.gymnasium_build import gymnasium_ids
+
+    return gymnasium_ids()
 
 
 def _checked(env: VectorEnv, backend: str | None) -> VectorEnv:
@@ -129,9 +153,9 @@ def _checked(env: VectorEnv, backend: str | None) -> VectorEnv:
 
 def _original(id: str, num_envs: int, twin: Constructor | None, backend: str | None, **options: Any) -> VectorEnv:
     """Gymnasium's own, with what is known of its faster twin."""
-    from tradeoff.envs.gymnasium_adapter import GymnasiumEnv, gymnasium_ids
+    from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 
-    ids = gymnasium_ids()
+    ids = _gymnasium_ids()
     if twin is not None and id not in ids:
         raise TradeoffError(f"{id} has no original to step or to take other costs from: leave backend and costs out")
     if id not in ids and ":" not in id:  # "module:id" imports a module first
@@ -173,7 +197,7 @@ def normal_form(id: str, horizon: int | None) -> FiniteModel | None:
 
 def list_environments() -> list[Listed]:
     """Every id that `make` knows: ours, and mo-gymnasium's through the adapter."""
-    from tradeoff.envs.gymnasium_adapter import gymnasium_ids
+    from tradeoff.envs.gymnasium_build import gymnasium_ids
 
     ours, models = _collected("ENVIRONMENTS"), {**_collected("MODELS"), **_collected("NORMAL_FORMS")}
     physical = ("mujoco_bodies", "velocity", "navigation")

@@ -14,6 +14,8 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from tradeoff.envs.errors import BadValue
+
 
 def _signed(x: int) -> int:
     return x - (1 << 64) if x >= 1 << 63 else x
@@ -62,13 +64,13 @@ class Counters:
 def seeded(seed: int | Sequence[int], count: int, device: torch.device | str) -> Counters:
     """Streams for `count` environments: seed s gives s, s + 1, ...; a sequence gives each its own, modulo 2^64.
 
-    Raises: ValueError when a sequence has another length.
+    Raises: BadValue when a sequence has another length.
     """
     if isinstance(seed, (int, Integral)):  # NumPy's integers are Integral only
         seed = [int(seed) + i for i in range(count)]
     seeds = [int(s) for s in seed]
     if len(seeds) != count:
-        raise ValueError(f"{len(seeds)} seeds were given for {count} environments; give one each, or a single number")
+        raise BadValue(f"{len(seeds)} seeds were given for {count} environments; give one each, or a single number")
     key = mix(torch.tensor([_signed(s % (1 << 64)) for s in seeds], dtype=torch.int64, device=device))
     key = mix(key + GOLDEN)
     return Counters(key, torch.zeros_like(key))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tradeoff.engine.policy import speaking
 from tradeoff.evaluation import (
     additive_epsilon,
     expected_utility,
@@ -41,7 +42,7 @@ def final_front(run: Discovery) -> Front:
         env=run.config.env, objectives=run.spec.objectives, points=points[keep],
         errors=scores.error[:, :m].cpu().numpy()[keep], preferences=archive.preferences[keep],
         members=archive.members[keep], episode_returns=returns[keep], indicators={}, history=run.history,
-        model=run.model, population=archive.population[keep.tolist()],
+        model=speaking(run.model, run.spec), population=archive.population[keep.tolist()],
     )  # fmt: skip
     context = {
         "env": run.config.env, "method": run.config.name, "seed": run.config.seed,

@@ -184,7 +184,7 @@ def test_episodes_may_be_longer_than_the_original_cuts_them():
         ({"costs": ("cst",)}, TradeoffError, "Lamp reports no cost 'cst' in its first step, only cost"),
         ({"limits": (1.0, 2.0)}, ValueError, "2 limits for 1 costs: cost"),
         ({"objectives": ("one",)}, ValueError, "1 names for 2 objectives: one"),
-        ({"gravity": 1}, TypeError, "options gravity: a function that builds the environment takes none"),
+        ({"gravity": 1}, TradeoffError, "options gravity: a function that builds the environment takes none"),
     ],
 )
 def test_what_does_not_fit_the_environment_is_named(options, error, complaint):
