@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 LARGEST = 2**53  # whole numbers beyond are not exact in JSON readers and in double precision
-SINGLE = 2.0**-126, 3.4e38  # sizes that single precision can hold
+SMALLEST = 2.0**-126  # smaller numbers vanish in single precision
 UNBOUNDED = {"unbounded": True}
 """Metadata of a field in which an infinite number stands for no bound."""
 
@@ -26,7 +26,9 @@ class Range:
         return x > self.least if self.above else x >= self.least
 
     def __str__(self) -> str:
-        return f"{'above' if self.above else 'at least'} {self.least:g}"
+        if self.above:
+            return "positive" if self.least == 0 else f"above {self.least:g}"
+        return f"at least {self.least:g}"
 
 
 Positive = Annotated[float, Range(0, above=True)]
@@ -38,7 +40,7 @@ Layers = Annotated[tuple[int, ...], Range(1)]  # units per hidden layer
 def check_numbers(config: Any) -> None:
     """Look through the fields of a dataclass, nested settings and tuples included.
 
-    Raises: ValueError for NaN, for infinity where a field is not UNBOUNDED, for what single precision cannot hold, for
+    Raises: ValueError for NaN, for infinity where a field is not UNBOUNDED, for what vanishes in single precision, for
     whole numbers beyond LARGEST, and for what lies outside the `Range` of a field's type.
     """
     kind: Any = type(config)
@@ -58,8 +60,8 @@ def _check(name: str, value: Any, within: Range | None, unbounded: bool) -> None
     elif isinstance(value, float) and not (unbounded and abs(value) == inf):
         if not isfinite(value):
             raise ValueError(f"{name} must be a finite number, got {value}")
-        if value and not SINGLE[0] <= abs(value) <= SINGLE[1]:
-            raise ValueError(f"{name} must be a number that single precision can hold, got {value}")
+        if 0 < abs(value) < SMALLEST:
+            raise ValueError(f"{name} must be 0 or {SMALLEST:.2g} in size at least, got {value}")
     elif isinstance(value, int) and abs(value) > LARGEST:
         raise ValueError(f"{name} must be at most {LARGEST:,} in size, got {shown(value)}")
     if within and isinstance(value, int | float) and value not in within:
@@ -87,7 +89,7 @@ def shown(number: int) -> str:
 
 def check_weights(weights: Sequence[float]) -> None:
     """Raise ValueError unless weights of objectives are finite, >= 0, and one of them is above 0."""
-    if not weights or not all(0 <= x < inf for x in weights) or max(weights) < SINGLE[0]:
+    if not weights or not all(0 <= x < inf for x in weights) or max(weights) < SMALLEST:
         raise ValueError(
             f"weights must be finite numbers >= 0, one of them above 0, got {', '.join(map(str, weights)) or 'none'}"
         )

@@ -36,13 +36,6 @@ class UtilityConfig(UtilityAim):
     centre: bool = True  # subtract the other trajectories' pay at every step from weighted sums
     hidden: Layers = (64, 64)  # units per hidden layer
 
-    def __post_init__(self) -> None:
-        UtilityAim.__post_init__(self)
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
-
     def composition(self, box: Box | None) -> Composition:
         """Estimator and own update. box: least and largest returns per channel, to which estimates are projected."""
         own = {name: getattr(self, name) for name in self.settings}

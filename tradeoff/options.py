@@ -160,7 +160,11 @@ def one_line(box: str, program: str) -> str:
     """The parser's framed complaint as one line: what is wrong, the nearest option, where help is."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     lines = [line.strip("│ ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    wrong = re.sub(r"^Error parsing method[.\w]*: ", "", " ".join(lines).split("───", 1)[0].strip())
+    rules = [i for i, line in enumerate(lines) if line and not line.strip("─-")]
+    if rules[:1] == [1] and "╭" not in text:  # without box-drawing characters the title stands inside
+        lines, rules = lines[2:], [i - 2 for i in rules[1:]]
+    said = " ".join(lines[: rules[0] if rules else None])
+    wrong = re.sub(r"^Error parsing method[.\w]*: ", "", said.strip())
     near = re.search(r"Perhaps you meant:\s*(--\S+)", " ".join(lines))
     hint = f"; perhaps {near[1]}?" if near else ""
     return f"{wrong or text.strip()}{hint}; `{program} --help` lists the options"

@@ -103,7 +103,7 @@ def test_every_utility_has_its_value() -> None:
     ("changes", "words"),
     [
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
-        ({"hidden": ()}, "hidden must name at least one layer"),
+        ({"hidden": ()}, "hidden must hold one number at least"),
         ({"utility": "proportional-fair", "weights": (-1.0,)}, "weights"),
         ({"floor": (0.0, 0.0, 0.0)}, "3 numbers were given for 2 objectives"),
     ],

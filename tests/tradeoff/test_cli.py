@@ -205,3 +205,19 @@ def test_methods_names_every_method_and_the_pages_know_it(capsys: pytest.Capture
     assert [out.count(f"│ {name} ") for name in registry.METHODS] == [1] * len(registry.METHODS)
     pages = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
     assert [pages.count(f"| `{name}` |") for name in registry.METHODS] == [1] * len(registry.METHODS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_complaint_is_one_plain_line_whatever_the_terminal_can_show(
+    encoding: str, monkeypatch: pytest.MonkeyPatch, refuses: Refuses
+) -> None:
+    monkeypatch.setattr("tyro._fmtlib._should_use_utf8_drawing_chars", lambda: encoding == "utf-8")
+    said = refuses("train", "lagrangian", "--rate", "nan")
+    assert (
+        said
+        == "tradeoff: rate must be a finite number, got nan; `tradeoff train lagrangian --help` lists the options\n"
+    )
+    said = refuses("train", "lagrangian", "--learning-rat", "3")
+    assert said.startswith(
+        "tradeoff: Unrecognized options: --learning-rat, 3; perhaps --learning-rate?; `tradeoff train"
+    )

@@ -48,7 +48,7 @@ def test_every_number_of_every_method_is_refused_where_it_is_none(method: str) -
     for path in paths:
         now = at(config, path)
         many = isinstance(now, tuple) or (now is None and "tuple" in str(path[-1].type))
-        for value in (nan, inf, -inf, 10**30, 1e300, 1e-320):
+        for value in (nan, inf, -inf, 10**30, 1e-320):
             if isinstance(value, float) and abs(value) == inf and path[-1].metadata.get("unbounded"):
                 continue
             with pytest.raises(ValueError, match=path[-1].name) as error:
@@ -79,11 +79,11 @@ class Settings:
         ({"rate": -0.1}, "rate must be at least 0, got -0.1"),
         ({"rate": (0.1, -0.2)}, "rate must be at least 0, got -0.2"),
         ({"rate": ()}, "rate must hold one number at least"),
-        ({"bound": 0.0}, "bound must be above 0, got 0.0"),
+        ({"bound": 0.0}, "bound must be positive, got 0.0"),
         ({"slack": -1}, "slack must be at least 0, got -1"),
         ({"count": 0}, "count must be at least 1, got 0"),
         ({"floor": nan}, "floor must be a finite number, got nan"),
-        ({"free": 1e39}, "free must be a number that single precision can hold"),
+        ({"free": 1e-39}, "free must be 0 or 1.2e-38 in size at least, got 1e-39"),
         ({"inner": ((1.0, inf),)}, "inner must be a finite number"),
         ({"count": LARGEST + 1}, "count must be at most 9,007,199,254,740,992 in size, got 9,007,199,254,740,993"),
         ({"count": 10**4000}, "got one of 4001 digits"),
