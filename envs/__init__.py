@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradeoff.envs.action_repeat import ActionRepeat
     from tradeoff.envs.errors import MissingExtra, NumericalTrouble, TradeoffError, UnknownName, UserCodeFailed
     from tradeoff.envs.finite import FiniteModel
     from tradeoff.envs.protocol import EnvSpec, Step, VectorEnv
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from tradeoff.envs.tabular import finite_arrays, make_tabular
 
 PARTS = {
+    "action_repeat": ("ActionRepeat",),
     "errors": ("MissingExtra", "NumericalTrouble", "TradeoffError", "UnknownName", "UserCodeFailed"),
     "finite": ("FiniteModel",),
     "protocol": ("EnvSpec", "Step", "VectorEnv"),
@@ -20,6 +22,7 @@ PARTS = {
 HOMES = {name: part for part, names in PARTS.items() for name in names}
 
 __all__ = [
+    "ActionRepeat",
     "EnvSpec",
     "FiniteModel",
     "Listed",

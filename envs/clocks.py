@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
+from tradeoff.envs.action_repeat import ActionRepeat
+
 OWN = ("mo_gymnasium.", "highway_env.")  # packages whose environments are known to carry a clock of their own
 
 
 def clock_of(env: Any) -> int | None:
     """The shortest of the TimeLimits anywhere among its wrappers and of a known clock of its own; None: never."""
-    found = [steps for layer in _layers(env) for steps in (_limit(layer), _own(layer)) if steps is not None]
+    found, times = [], 1
+    for layer in _layers(env):
+        found += [-(-steps // times) for steps in (_limit(layer), _own(layer)) if steps is not None]
+        times *= layer.times if isinstance(layer, ActionRepeat) else 1
     return min(found, default=None)
 
 

@@ -29,7 +29,7 @@ class Repeated(Around):
         if not hasattr(env, "restart"):
             raise TradeoffError(
                 f"{env.spec.id} cannot begin single episodes anew, which repeating actions needs; repeat them inside "
-                "the environment, by a wrapper of your own"
+                "the environment, by tradeoff.envs.ActionRepeat around what is registered"
             )
         super().__init__(env)
         self.times = times

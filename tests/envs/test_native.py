@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import mo_gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from tradeoff import recommended
+from tradeoff.engine import ActorCritic, fresh_population, make_features, make_head
+from tradeoff.engine.policy import Policy, model_from_state, model_state, speaking
 from tradeoff.engine.run import RunConfig
-from tradeoff.envs import register_gymnasium
-from tradeoff.envs.native import NativeSpaces
+from tradeoff.envs import EnvSpec, TradeoffError, make, register_gymnasium
+from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
+from tradeoff.envs.native import NativeSpaces, flat_space, native_spaces
 
 Space = spaces.Space[Any]
 SEEN: dict[str, Space] = {
@@ -126,3 +132,104 @@ def test_training_evaluation_files_and_policies_speak_the_spaces(seen: str, acte
     shows.seed(0)
     one = shows.sample()
     assert np.array_equal(found.policy(0)(one), again.policy(0)(one)), "the same bits from the file"
+
+
+def test_a_front_of_bottles_acts_on_the_originals_dictionary() -> None:
+    """What the six numbers of our tensors say, the original's dictionary says; where it counts bottles, we say some."""
+    env = make("breakable-bottles-v0")
+    model = speaking(build(env.spec), env.spec)
+    assert model_from_state(model_state(model)).native == model.native
+    original = mo_gymnasium.make("breakable-bottles-v0", prob_drop=0.5)
+    seen, _ = original.reset(seed=0)
+    draw, counted = np.random.default_rng(0), 0
+    for _ in range(300):
+        rows, single = native_spaces(env.spec).rows(seen)
+        flags = [int(n > 0) for n in seen["bottles_dropped"]]
+        want = [seen["location"], seen["bottles_carrying"], seen["bottles_delivered"], *flags]
+        assert single and rows.tolist() == [want] and policy_of(model)(seen) == policy_of(model)(np.array(want))
+        counted = max(counted, *seen["bottles_dropped"])
+        seen, _, terminated, _, _ = original.step(draw.choice(3))
+        seen = original.reset()[0] if terminated else seen
+    assert counted > 1
+
+
+def build(spec: EnvSpec) -> ActorCritic:
+    return ActorCritic(make_features(spec.observation_space), make_head(spec.action_space), 1, (4,))
+
+
+def policy_of(model: ActorCritic) -> Policy:
+    return Policy(model=model, population=fresh_population(model, 1, torch.Generator().manual_seed(0)))
+
+
+def test_files_from_before_spaces_were_saved_give_policies_of_flat_numbers() -> None:
+    """Discrete(3, start=1) answered 0 to 2, and observations were flat: so does an old file, and a new one does not."""
+    spec = GymnasiumEnv(lambda: Parrot(SEEN["flags in rows"], ACTED["discrete from 1"]), 1).spec
+    state = model_state(speaking(build(spec), spec))
+    new, old = (model_from_state(kept) for kept in (state, {k: v for k, v in state.items() if k != "native"}))
+    rows = np.random.default_rng(0).integers(2, size=(20, 2, 3))
+    answers = policy_of(old)(rows.reshape(20, 6))
+    assert old.native is None and set(answers.tolist()) <= {0, 1, 2}
+    assert (policy_of(new)(rows) == answers + 1).all()
+
+
+def test_files_of_spaces_hold_plain_values_only() -> None:
+    for space in (*SEEN.values(), *ACTED.values()):
+        file = io.BytesIO()
+        torch.save(NativeSpaces(space, space).state_dict(), file)
+        file.seek(0)
+        assert NativeSpaces.from_state(torch.load(file, weights_only=True)).observation == space
+
+
+@pytest.mark.parametrize("name", ["dictionary", "tuple", "nested"])
+def test_dictionaries_and_tuples_become_gymnasiums_vectors(name: str) -> None:
+    space = SEEN[name]
+    space.seed(2)
+    for _ in range(20):
+        one = space.sample()
+        row, _ = NativeSpaces(space, space).rows(one)
+        np.testing.assert_array_equal(row[0], spaces.flatten(space, one))
+        assert row.dtype == flat_space(space).dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "complaint"),
+    [
+        ("numbers", np.zeros(4), r"observation has shape \(4,\); expected \(3,\)"),
+        ("numbers", np.zeros((5, 4)), r"observation has shape \(5, 4\); expected \(3,\), or \('n', 3\) for several"),
+        ("discrete from 1", 0, "observation is 0; its space holds whole numbers from 1 to 3"),
+        ("flags", [0, 2, 0], r"observation\[1\] is 2; its space holds whole numbers from 0 to 1"),
+        (
+            "dictionary",
+            {"place": [1, 2], "lit": 5},
+            r"observation is dict without \['on'\]; expected a dictionary with",
+        ),
+        ("tuple", [np.zeros((2, 1))], r"observation is list without \[1\]; expected a tuple with \[0, 1\]"),
+        ("dictionary", np.zeros(3), r"observation has shape \(3,\); expected \(6,\)"),
+    ],
+)
+def test_what_is_no_observation_is_refused_with_its_value(name: str, wrong: Any, complaint: str) -> None:
+    with pytest.raises(TradeoffError, match=complaint):
+        NativeSpaces(SEEN[name], SEEN[name]).rows(wrong)
+
+
+def test_a_wrapper_that_shows_more_has_spaces_of_its_own() -> None:
+    inside = GymnasiumEnv(lambda: Parrot(SEEN["tuple"], ACTED["discrete from 1"]), 1, costs=("cost",)).spec
+    wider = replace(inside, observation_space=spaces.Box(-np.inf, np.inf, (9,)))
+    assert native_spaces(inside).observation == SEEN["tuple"]
+    assert (native_spaces(wider).observation, native_spaces(wider).action) == (
+        wider.observation_space, ACTED["discrete from 1"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_no_action_is_outside_of_bounds_that_single_precision_does_not_have(squash: bool) -> None:
+    """0.1 and 0.3 lie between single precisions: 0.3 rounds up. The adapter, too, hands on what is inside."""
+    box: Any = ACTED["bounds between single precisions"]
+    head = make_head(box, squash)
+    found = head.to_env(torch.tensor([[-99.0, -1.0, 1.0, 99.0]])).double().numpy()
+    assert (found >= 0.1).all() and (found <= 0.3).all() and np.isclose(found, [[0.1, 0.1, 0.3, 0.3]], atol=0.025).all()
+
+
+def test_whole_numbers_as_actions_are_rounded_to_the_nearest() -> None:
+    env = GymnasiumEnv(lambda: Parrot(SEEN["numbers"], ACTED["whole numbers"]), 1)
+    assert env.step(torch.tensor([[1.6, 253.2]])).reward[0, 0].item() == pytest.approx((2 + 253) / 100)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
+import mo_gymnasium
 import numpy as np
 import pytest
 import torch
 
-from tradeoff.envs import make
+from tradeoff.envs import ActionRepeat, make
+from tradeoff.envs.clocks import clock_of
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
 from tradeoff.envs.repeated import Repeated
@@ -85,3 +88,53 @@ def test_what_cannot_be_repeated_is_refused():
         Repeated(_line(), 0)
     with pytest.raises(TradeoffError, match="Acrobot-v1 cannot begin single episodes anew"):
         Repeated(GymnasiumEnv("Acrobot-v1", 1), 2)
+
+
+def test_the_wrapper_of_originals_pays_what_the_batched_one_pays():
+    """Three moves each in the sea, where nothing happens by chance; episodes end on the way and by the clock."""
+    ours = Repeated(make("deep-sea-treasure-v0", 1, max_episode_steps=10), 3)
+    original = ActionRepeat(mo_gymnasium.make("deep-sea-treasure-v0", max_episode_steps=10), 3)
+    seen, draw, ends = original.reset(seed=0)[0], np.random.default_rng(0), [0, 0]
+    assert ours.reset(0)[0].tolist() == seen.tolist() and clock_of(original) == ours.spec.horizon == 4
+    for _ in range(300):
+        action = draw.choice(4, p=[0.1, 0.5, 0.1, 0.3])
+        step = ours.step(torch.tensor([action]))
+        seen, reward, terminated, truncated, _ = original.step(action)
+        assert step.reward[0].tolist() == pytest.approx(reward.tolist())
+        assert (step.terminated.item(), step.truncated.item()) == (terminated, truncated and not terminated)
+        assert step.final_observation[0].tolist() == seen.tolist()
+        if terminated or truncated:
+            ends[int(truncated)] += 1
+            seen = original.reset()[0]
+        assert step.observation[0].tolist() == seen.tolist()
+    assert min(ends) > 5
+
+
+class Payer(gym.Env):
+    """Pays and charges 1, 2, 4, ...; the cost stands in the info, and between reward and flags if it is told so."""
+
+    observation_space, action_space = gym.spaces.Discrete(9), gym.spaces.Discrete(2)
+
+    def __init__(self, beside=False):
+        self.beside = beside
+
+    def reset(self, *, seed=None, options=None):
+        self.clock = 0
+        return 0, {}
+
+    def step(self, action):
+        self.clock += 1
+        paid, cost = 2 ** (self.clock - 1), 10.0 * 2 ** (self.clock - 1)
+        rest = self.clock == 5, False, {"clock": self.clock} if self.beside else {"cost": cost}
+        return (self.clock, paid, *([cost] if self.beside else []), *rest)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_costs_are_summed_as_rewards_are(beside):
+    """1 + 2 + 4 = 7 and 8 + 16 = 24, where the fifth step ends the episode; costs are ten times that."""
+    env = GymnasiumEnv(lambda: ActionRepeat(Payer(beside), 3), 1)
+    first, second = (env.step(torch.zeros(1, dtype=torch.int64)) for _ in range(2))
+    assert (first.reward.item(), first.cost.item(), second.reward.item(), second.cost.item()) == (7, 70, 24, 240)
+    assert not first.terminated.item() and second.terminated.item()
+    with pytest.raises(TradeoffError, match="not 0 times"):
+        ActionRepeat(Payer(), 0)
