@@ -99,6 +99,14 @@ def _cell(value: Any) -> str:
 
 
 def _rows_before(content: bytes, iteration: int, columns: int) -> list[bytes]:
-    """Whole rows of an earlier iteration; a row that a crash cut short is none, nor one without its iteration."""
-    rows = [line for line in content.splitlines(keepends=True)[1:] if line.count(b",") == columns - 1]
-    return [row for row in rows if (cell := row.split(b",")[1]).isdigit() and int(cell[:18]) < iteration]
+    """Whole rows of an earlier iteration; a row that a crash cut short is none, nor one that holds no numbers."""
+    rows = [(line, line.strip().split(b",")) for line in content.splitlines(keepends=True)[1:] if line.endswith(b"\n")]
+    whole = [(line, cells) for line, cells in rows if len(cells) == columns and all(map(_is_number, cells))]
+    return [line for line, cells in whole if cells[1].isdigit() and int(cells[1][:18]) < iteration]
+
+
+def _is_number(cell: bytes) -> bool:
+    try:
+        return not cell or float(cell) is not None
+    except ValueError:
+        return False

@@ -122,12 +122,29 @@ def restored(wanted: Settings, written: Settings, folder: Path) -> tuple[Run, di
         stage = check_belongs(written, state.get("settings"), folder)
         run = prepare(wanted)
         with as_damage():
-            run.load_state_dict(state)
+            _load(run, state)
         if stage["settings"]["horizon"] != wanted.config.horizon:
             run.restart(run.draw_seed())
         return run, state.get("metrics")
 
     return newest(folder, load)
+
+
+def _load(run: Run, state: dict[str, Any]) -> None:
+    """Run.load_state_dict. Raises ValueError for policies of another shape, or with numbers that are not finite."""
+    learner: Any = getattr(run, "learner", None)
+    shape = None if learner is None else learner.population.theta.shape[1:]
+    run.load_state_dict(state)
+    counts = [run.iteration, *run.steps.values()]
+    if not (all(type(x) is int for x in counts) and all(isinstance(row, dict) for row in run.history)):
+        raise ValueError("counts or a history that are none")
+    people = getattr(getattr(run, "learner", None), "population", None)
+    if people is None:
+        return
+    if shape not in (None, people.theta.shape[1:]):
+        raise ValueError(f"parameters {tuple(people.theta.shape)} where {tuple(shape)} are expected per policy")
+    if not all(bool(torch.isfinite(x).all()) for x in (people.theta, *people.observations, *people.returns)):
+        raise ValueError("parameters or normalisers that are not finite")
 
 
 def _change(run: Run, folder: Path, old: Settings, new: Settings, changes: dict[str, Any]) -> Settings:
