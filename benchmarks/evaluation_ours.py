@@ -7,7 +7,8 @@ import sys
 import torch
 
 from benchmarks.turns import serve
-from tradeoff.engine import ActorCritic, evaluate, fresh_population, make_features, make_head
+from tradeoff.engine import ActorCritic, fresh_population, make_features, make_head
+from tradeoff.engine.evaluate import evaluate
 from tradeoff.envs import VectorEnv, make
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tradeoff.engine.actor_critic import ActorCritic
     from tradeoff.engine.checkpoint import CheckpointError
-    from tradeoff.engine.evaluate import Scores, evaluate
+    from tradeoff.engine.evaluate import Scores
     from tradeoff.engine.features import make_features
     from tradeoff.engine.heads import make_head
     from tradeoff.engine.learner import Learner, LearnerConfig, Population, fresh_population
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 PARTS = {
     "actor_critic": ("ActorCritic",),
     "checkpoint": ("CheckpointError",),
-    "evaluate": (
-        "Scores",
-        "evaluate",
-    ),
+    "evaluate": ("Scores",),  # its function has the module's name, by which only one of them can be found
     "features": ("make_features",),
     "heads": ("make_head",),
     "learner": (
@@ -56,7 +53,6 @@ __all__ = [
     "Scalarizer",
     "Scores",
     "Trajectories",
-    "evaluate",
     "fresh_population",
     "make_features",
     "make_head",

@@ -15,7 +15,7 @@ from tradeoff.engine.episodes import Channels, Episodes, alive_steps, discounted
 from tradeoff.engine.estimators import Request, TrajectoryEstimator
 from tradeoff.engine.evaluate import PATIENCE, not_ended
 from tradeoff.engine.features import make_features
-from tradeoff.engine.guards import check_start
+from tradeoff.engine.guards import reset
 from tradeoff.engine.heads import Head, make_head
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.normalisers import Moments, standard, update_moments
@@ -56,8 +56,7 @@ class EpisodeSource:
         env, size = self._env(episodes), (self.policies, episodes)
         steps: list[Step] = []
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
-        observation = env.reset(seed).unflatten(0, size)
-        check_start(observation, env.spec.id)
+        observation = reset(env, seed, size)
         start = torch.ones(size, dtype=torch.bool, device=observation.device)
         noises = _until_all_ended(model.head, steps, start.clone(), generator, env.spec.id)
         data, _ = play(env, model, theta, standard(moments), observation, start, noises, steps, before=self.taken)

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.guards import FiniteWatch, Place
+from tradeoff.engine.guards import FiniteWatch, Place, reset
 from tradeoff.engine.learner import Population
 from tradeoff.engine.normalisers import standard
 from tradeoff.envs.errors import TradeoffError
@@ -106,7 +106,7 @@ def _play(
     cut: int | None,
 ) -> Scores:
     size = (len(people), episodes)
-    observation = env.reset([seed + e for _ in range(len(people)) for e in range(episodes)])
+    observation = reset(env, [seed + e for _ in range(len(people)) for e in range(episodes)], size).flatten(0, 1)
     generator = Generator(env.device).manual_seed(seed)
     head, actor, by = model.head, model.actor(people.theta), standard(people.observations)
     shown = (observation.new_zeros(episodes, 0) if context is None else context).expand(*size, -1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tradeoff.envs.errors import NumericalTrouble, TradeoffError, UserCodeFailed
-from tradeoff.envs.protocol import EnvSpec
+from tradeoff.envs.protocol import EnvSpec, VectorEnv
 
 HELD = 2**20  # numbers that a FiniteWatch holds before it looks at them
 
@@ -111,14 +111,24 @@ def _check_parts(parts: Sequence[tuple[str, Tensor, Sequence[str]]], place: Plac
     )
 
 
-def check_start(observation: Tensor, env: str) -> None:
-    """Raise NumericalTrouble where a reset shows observations [P, B, d] that are not finite."""
+def reset(env: VectorEnv, seed: int | Sequence[int] | None, size: tuple[int, int]) -> Tensor:
+    """First observations [P, B, d] of new episodes.
+
+    size: P and B. Raises: NumericalTrouble where they are not finite; UserCodeFailed where the environment raises.
+    """
+    try:
+        observation = env.reset(seed).unflatten(0, size)
+    except TradeoffError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserCodeFailed(env.spec.id, error, "at a reset") from error
     if not _finite(observation):
         p, b, i = (~torch.isfinite(observation.float())).nonzero()[0].tolist()
         raise NumericalTrouble(
-            f"observation {i} of {env} is {observation[p, b, i].item()} after a reset, policy {p}, environment {b}; "
-            "nothing was saved: repair the environment and resume"
+            f"observation {i} of {env.spec.id} is {observation[p, b, i].item()} after a reset, policy {p}, "
+            f"environment {b}; nothing was saved: repair the environment and resume"
         )
+    return observation
 
 
 def _finite(x: Tensor) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.guards import Place, check_seen, check_start, check_steps
+from tradeoff.engine.guards import Place, check_seen, check_steps, reset
 from tradeoff.engine.normalisers import Moments, Standard, standard
 from tradeoff.engine.returns import accrued
 from tradeoff.engine.trajectories import Trajectories, fold
@@ -113,8 +113,7 @@ class Rollout:
 
     def restart(self, seed: int | None) -> None:
         """Begin new episodes everywhere."""
-        self.observation = self._per_policy(self.env.reset(seed))
-        check_start(self.observation, self.env.spec.id)
+        self.observation = reset(self.env, seed, (self.policies, self.env.num_envs // self.policies))
         self.start = torch.ones(self.observation.shape[:2], dtype=torch.bool, device=self.observation.device)
 
     @torch.no_grad()
@@ -127,9 +126,6 @@ class Rollout:
         self.start = data.ended[-1]
         self.taken += self.steps * self.env.num_envs * self.env.spec.repeat
         return data
-
-    def _per_policy(self, x: Tensor) -> Tensor:
-        return x.unflatten(0, (self.policies, -1))
 
     def state_dict(self) -> dict[str, Any]:
         """See Source.state_dict."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Generator
 
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.checkpoint import save_numbered
+from tradeoff.engine.endings import evaluation_cut, warn_endless
 from tradeoff.engine.evaluate import Endless, Scores, evaluate
 from tradeoff.engine.numbers import check_numbers
 from tradeoff.engine.population import Population
@@ -24,8 +23,6 @@ from tradeoff.envs.errors import NumericalTrouble, TradeoffError, UserCodeFailed
 from tradeoff.envs.protocol import EnvSpec
 
 Log = Callable[[dict[str, Any]], None]
-PROBE = 1000  # steps of random actions within which an episode should end where there is no horizon
-CUT = 1000  # steps after which episodes of an evaluation are cut where limits on means need no end
 
 
 class Interrupted(TradeoffError):
@@ -126,27 +123,18 @@ class Run(ABC):
 
     def warn_endless(self) -> None:
         """Say where no episode may ever end: before training, not at the first evaluation."""
-        if self.spec.horizon is not None:
-            return
-        env = self.make_env(1, self.config.seed)
-        try:
-            ended = _ends(env, self.config.seed)
-        finally:
-            env.close()
-        if not ended:
-            meant = (
-                f"evaluations are cut after {self.cut} steps" if self.cut else
-                "evaluations, and limits on sums over episodes, need an end: --horizon 1000 cuts episodes after 1000"
-            )  # fmt: skip
-            warnings.warn(
-                f"{self.config.env} has no horizon, and no episode ended in {PROBE} steps of random actions; {meant}",
-                stacklevel=2,
-            )
+        if self.spec.horizon is None:
+            warn_endless(self.make_env(1, self.config.seed), self.config.env, self.config.seed, self.cut)
 
     def make_env(self, num_envs: int, seed: int) -> VectorEnv:
         """Environments of this run's kind."""
         config = self.config
-        env = make(config.env, num_envs, device=config.device, seed=seed, max_episode_steps=config.horizon)
+        try:
+            env = make(config.env, num_envs, device=config.device, seed=seed, max_episode_steps=config.horizon)
+        except (TradeoffError, ValueError, OSError):  # what was asked for does not fit
+            raise
+        except (Exception, SystemExit) as error:
+            raise UserCodeFailed(config.env, error, "while it was built") from error
         return config.shown(env)
 
     def draw_seed(self) -> int:
@@ -202,23 +190,6 @@ class Run(ABC):
         self.generator.set_state(state["generator"])
         self.iteration, self.rested, self.steps = state["iteration"], state["rested"], dict(state["steps"])
         self.history = list(state["history"])
-
-
-def evaluation_cut(config: Any, spec: EnvSpec) -> int | None:
-    """Steps after which evaluations cut episodes: where limits bound means per step, and nothing else ends them."""
-    return CUT if spec.horizon is None and getattr(config, "scale", None) == "average" else None
-
-
-def _ends(env: VectorEnv, seed: int) -> bool:
-    """Whether an episode ends within PROBE steps of random actions."""
-    space = env.spec.action_space
-    space.seed(seed)
-    env.reset(seed)
-    for _ in range(PROBE):
-        step = env.step(torch.as_tensor(np.asarray(space.sample())[None], device=env.device))
-        if bool((step.terminated | step.truncated).any()):
-            return True
-    return False
 
 
 def complete(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from tradeoff.catalogue import plain
+from tradeoff.engine.endings import evaluation_cut
 from tradeoff.engine.evaluate import Scores
 from tradeoff.engine.evaluate import evaluate as play
-from tradeoff.engine.run import evaluation_cut
 from tradeoff.engine.trained import Trained
 from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput

@@ -7,8 +7,8 @@ import importlib
 import pytest
 import torch
 
-from tradeoff.engine import evaluate, fresh_population
-from tradeoff.engine.evaluate import Scores
+from tradeoff.engine import fresh_population
+from tradeoff.engine.evaluate import Scores, evaluate
 from tradeoff.envs.errors import NumericalTrouble, TradeoffError
 
 module = importlib.import_module("tradeoff.engine.evaluate")  # the package shows the function under the same name

@@ -10,7 +10,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from tradeoff.engine import LearnerConfig, evaluate
+from tradeoff.engine import LearnerConfig
+from tradeoff.engine.evaluate import evaluate
 from tradeoff.envs.protocol import EnvSpec, Step
 
 QUICK = LearnerConfig(

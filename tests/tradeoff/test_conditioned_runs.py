@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,13 @@ def test_several_ranges_are_swept_one_by_one(tmp_path: Path, capsys: pytest.Capt
     assert found["limits"] == ["treasure >= 4", "time >= -8"] and len(found["policies"]) == 2
     mean, over = (found["policies"][0]["sampled"][name] for name in ("mean", "violation"))
     assert over == pytest.approx([4 - mean["treasure"], -8 - mean["time"]])
+
+
+def test_a_front_that_a_kill_kept_from_being_written_is_written(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    for name in ("front.csv", "front.png"):
+        (folder / name).unlink()
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    assert (folder / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
+    assert (folder / "policies.pt").read_bytes() == (run / "policies.pt").read_bytes()
+    assert (folder / "front.png").is_file()

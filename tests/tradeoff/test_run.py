@@ -72,7 +72,7 @@ def test_front_csv_agrees_with_indicators(finished: Path) -> None:
     assert scores["hypervolume"]["value"] == pytest.approx(area, rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("row", [3, 5, 10])  # at a checkpoint, and between two in either stage
 def test_a_signal_saves_and_the_resumed_run_is_the_same(
     kind: signal.Signals,
