@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ Function = Callable[[Any, Any, Any, dict[str, Any]], Any]  # (observation, actio
 Costs = Mapping[str, str | Function] | Sequence[str | Function]
 
 TEXT = re.compile(r"(?:(?P<name>[^-+=\[\]:][^=\[\]:]*)=)?(?P<sign>[-+]?)(?P<source>.+)", re.DOTALL)
+LIKE_COSTS = re.compile(r"cost|penalt|violat|collision|collided|crash|unsafe|hazard|damage", re.IGNORECASE)
 INDEXED = re.compile(r"(?P<where>reward|info)\[(?P<what>.+)\]")
 
 
@@ -80,18 +83,35 @@ def numbers(given: Any, count: int | None, name: str) -> Array:
     return array
 
 
-def join_costs(id: str, costs: Sequence[str]) -> str:
-    """The id that `make` reads as that environment with these costs: `id?cost=...&cost=...`."""
-    return f"{id}?{'&'.join(f'cost={cost}' for cost in costs)}" if costs else id
+def join_costs(id: str, costs: Sequence[str], objectives: Sequence[str] = ()) -> str:
+    """The id that `make` reads as that environment with these channels: `id?objectives=a,b&cost=...&cost=...`.
+
+    Raises: TradeoffError for names of objectives that are empty, twice there, or hold one of `,?&=`.
+    """
+    bad = [name for name in objectives if not name or set(name) & set(",?&=")]
+    if bad or len({*objectives}) < len(objectives):
+        raise TradeoffError(f"objectives are {', '.join(map(repr, objectives))}; give different names without , ? & =")
+    parts = [f"objectives={','.join(objectives)}"] if objectives else []
+    parts += [f"cost={cost}" for cost in costs]
+    return f"{id}?{'&'.join(parts)}" if parts else id
 
 
 def split_costs(id: str) -> tuple[str, tuple[str, ...]]:
-    """The environment and the costs of what `join_costs` made. Raises: TradeoffError for other things after "?"."""
+    """The environment and the costs of what `join_costs` made. Raises: as `split_channels`."""
+    return split_channels(id)[:2]
+
+
+def split_channels(id: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The environment, the costs and the names of objectives of what `join_costs` made.
+
+    Raises: TradeoffError for other things after "?".
+    """
     plain, _, said = id.partition("?")
-    parts = said.split("&")
-    if not all(part.startswith("cost=") and len(part) > 5 for part in parts):
-        raise TradeoffError(f"environment {id!r}: expected cost=... after '?', and & between several")
-    return plain, tuple(part.removeprefix("cost=") for part in parts)
+    named = [part.partition("=")[::2] for part in said.split("&")]
+    if not all(key in ("cost", "objectives") and value for key, value in named):
+        raise TradeoffError(f"environment {id!r}: expected cost=... or objectives=a,b after '?', and & between several")
+    names = [name for key, value in named if key == "objectives" for name in value.split(",")]
+    return plain, tuple(value for key, value in named if key == "cost"), tuple(names)
 
 
 def find_costs(env: str, given: Costs | None, step: Transition, objectives: Sequence[str]) -> tuple[Cost, ...]:
@@ -108,6 +128,8 @@ def find_costs(env: str, given: Costs | None, step: Transition, objectives: Sequ
     """
     if given is None:
         given = [key for key in ("cost",) if key in step.info]
+        alike = (key for key, value in step.info.items() if LIKE_COSTS.search(str(key)) and np.ndim(value) == 0)
+        _hint(env, tuple(str(key) for key in alike if key not in ("cost", *objectives)))
     named = list(given.items()) if isinstance(given, Mapping) else [(None, source) for source in given]
     costs = [_found(env, name, source, step, objectives) for name, source in named]
     names = [name for cost in costs for name in cost.names]
@@ -118,6 +140,17 @@ def find_costs(env: str, given: Costs | None, step: Transition, objectives: Sequ
     if not left:
         raise TradeoffError(f"every objective of {env} became a cost ({', '.join(objectives)}); leave one to maximise")
     return tuple(costs)
+
+
+@lru_cache  # once per environment, however many copies are made
+def _hint(env: str, keys: tuple[str, ...]) -> None:
+    """Point to what may be meant as a cost."""
+    if keys:
+        warnings.warn(
+            f"{env} reports {', '.join(keys)} in its info; `--cost {keys[0]}` (in Python costs=[{keys[0]!r}]) makes "
+            "it a channel that can be limited",
+            stacklevel=2,
+        )
 
 
 def _found(env: str, name: str | None, given: str | Function, step: Transition, objectives: Sequence[str]) -> Cost:

@@ -13,7 +13,7 @@ import torch
 
 from tradeoff.envs.errors import BadValue, TradeoffError, UnknownName
 from tradeoff.envs.finite import FiniteModel
-from tradeoff.envs.gymnasium_costs import Costs, split_costs
+from tradeoff.envs.gymnasium_costs import Costs, split_channels
 from tradeoff.envs.protocol import VectorEnv
 
 Constructor = Callable[..., VectorEnv]  # (num_envs, device=..., seed=..., max_episode_steps=..., **options)
@@ -93,7 +93,7 @@ def make(
 
     Args:
         id: a gymnasium or mo-gymnasium id, one that was registered here, or `package.module:name` of an id or a class;
-            `id?cost=-energy&cost=...` names costs as `costs` does.
+            `id?cost=-energy&cost=...` names costs as `costs` does, `id?objectives=a,b` the reward's columns.
         max_episode_steps: cut episodes after so many steps instead of the usual number.
         backend: None picks the fastest faithful one (tensors, then MuJoCo threads, then gymnasium itself) and
             `spec.backend` says which; "gymnasium-sync" or "gymnasium-async" insist on the original.
@@ -107,9 +107,10 @@ def make(
         raise UnknownName("backend", backend, BACKENDS)
     common: dict[str, Any] = {"device": device, "seed": seed, "max_episode_steps": max_episode_steps}
     if "?" in id:
-        plain, costs = split_costs(id)
-        env = make(plain, num_envs, backend=backend, **common, **{**options, "costs": costs})
-        env.spec = replace(env.spec, id=id)
+        plain, costs, objectives = split_channels(id)
+        given = {"costs": costs} | ({"objectives": objectives} if objectives else {}) if costs else {}
+        env = make(plain, num_envs, backend=backend, **common, **{**options, **given})
+        env.spec = replace(env.spec, id=id, objectives=_named(env, objectives) if objectives else env.spec.objectives)
         return env
     if id in _own:
         return _checked(_constructed(id, _own[id], num_envs, common, options), backend)
@@ -119,6 +120,18 @@ def make(
     if fastest is None or original:
         return _checked(_original(id, num_envs, fastest, backend, **common, **options), backend)
     return _checked(_constructed(id, fastest, num_envs, common, options), backend)
+
+
+def _named(env: VectorEnv, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names for all objectives. Raises: TradeoffError for another number of them, or a name that a cost has."""
+    own, costs = env.spec.objectives, env.spec.costs
+    if len(names) != len(own) or {*names} & {*costs}:
+        env.close()
+        raise TradeoffError(
+            f"objectives names {', '.join(names)}; {env.spec.id} pays {len(own)}: {', '.join(own)}"
+            f"{f', besides the costs {chr(44).join(costs)}' if costs else ''}; give each a name of its own"
+        )
+    return names
 
 
 def _constructed(

@@ -57,8 +57,8 @@ def jobs(plan: Plan) -> list[Job]:
     Raises: UnknownName; BadInput for a method that knows no limits and for settings that no run takes, BadLimit
     for limits that no policy keeps.
     """
-    if plan.evaluations < 1:
-        raise BadInput(f"evaluations must be at least 1, got {plan.evaluations}")
+    if not plan.methods:
+        raise BadInput("methods names none; give one or several that keep limits, see `tradeoff methods`")
     found = []
     for task in plan.tasks:
         spec = spec_of(task.env)

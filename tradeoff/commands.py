@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradeoff import method_table
 from tradeoff.errors import BadInput, check_place, check_run
+from tradeoff.memory import check_episodes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +47,7 @@ def evaluate(words: Sequence[str]) -> None:
 
     given = options.parse(options.Evaluate, options.gathered(words, "--limit"), "evaluate")
     check_run(given.run)
+    check_episodes(given.episodes)
     from tradeoff import replay, replay_trained, results
 
     how = {"episodes": given.episodes, "seed": given.seed, "trust_code": given.trust_code}
@@ -68,6 +70,7 @@ def safety(words: Sequence[str]) -> None:
     words = options.gathered(options.gathered(words, "--limit"), "--ceiling")
     given = options.parse(options.Safety, words, "safety")
     check_run(given.run)
+    check_episodes(given.episodes)
     from tradeoff import safety as report
 
     asked = report.Asked(
@@ -90,6 +93,7 @@ def diagnose(words: Sequence[str]) -> None:
 
     given = options.parse(options.Diagnose, words, "diagnose")
     check_run(given.run)
+    check_episodes(given.episodes)
     from tradeoff import diagnosis
     from tradeoff.diagnose import diagnose as examined
 

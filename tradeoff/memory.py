@@ -23,13 +23,19 @@ def check_memory(config: Any) -> None:
         )
 
 
+def check_episodes(episodes: int) -> None:
+    """Raise BadInput for more episodes of an evaluation than this machine's memory holds the returns of."""
+    if 16 * episodes > installed():
+        raise BadInput(f"episodes is {episodes:,}: their returns alone take {_shown(16 * episodes)}; give fewer")
+
+
 def needed(config: Any) -> dict[str, int]:
     """Least bytes by what they are for, in single precision."""
     learner = getattr(config, "learner", config)
     count = lambda name: int(getattr(learner, name, 0) or 0)  # noqa: E731
     layers = (1, *learner.hidden, 1)
     weights = sum(a * b for a, b in pairwise(layers)) * 3  # parameters and both moments of Adam
-    samples = max(count("environments") * count("rollout_steps"), count("batch"), count("checkpoint"))
+    samples = max(count("environments") * count("rollout_steps"), count("batch"), count("checkpoint"), count("warmup"))
     return {
         f"{config.policies:,} policies with hidden layers of {', '.join(map(str, learner.hidden))}":
             8 * weights * config.policies,

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from tradeoff.engine.numbers import Count, Range, check_numbers
 from tradeoff.errors import BadInput, as_bad_input
 
 C = TypeVar("C")
 T = TypeVar("T")
+Seed = Annotated[int, Range(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class Train(Generic[C]):
 
     out: Path | None = None  # folder of the run, new or empty; None: runs/METHOD-ENV-SEED
     cost: tuple[str, ...] = ()  # of a gymnasium env: [name=][-]SOURCE, a key of its info, an objective, or reward[1]
-    threads: int = 1  # of torch; small networks run fastest on one
+    objectives: tuple[str, ...] = ()  # names for the reward's columns, one each; none: as the environment says
+    threads: Count = 1  # of torch; small networks run fastest on one
     init: Path | None = None  # folder of a finished run whose policies are the first ones, where the networks fit
     quiet: bool = False  # print nothing but errors
     method: C
@@ -58,8 +61,8 @@ class Evaluate:
     weights: tuple[float, ...] | None = None  # how much each objective matters; selects the best weighted return
     minimum: tuple[float | None, ...] | None = None  # least return per objective, None where anything will do
     limit: tuple[str, ...] = ()  # name<=number or name>=number, for policies that see their limits: which ones to keep
-    episodes: int = 100  # per policy
-    seed: int = 1  # of the first episode; the others follow it
+    episodes: Count = 100  # per policy
+    seed: Seed = 1  # of the first episode; the others follow it
     trust_code: bool = False  # import and run code that the folder names (module:name)
     json: bool = False  # print one JSON object instead of a table
 
@@ -72,10 +75,10 @@ class Safety:
     limit: tuple[str, ...] = ()  # name<=number or name>=number per episode; none: those of the run
     ceiling: tuple[str, ...] = ()  # name=number or name=lowest:highest, what an episode can cost; none: if it is known
     confidence: float = 0.95  # of each bound by itself
-    share: float = 0.1  # worst share of episodes that is looked at
+    share: Annotated[float, Range(1e-6)] = 0.1  # worst share of episodes that is looked at
     jointly: bool = False  # the confidence is that of all bounds together
-    episodes: int = 500  # per policy and way of choosing actions
-    seed: int = 10_000  # of the first episode; the others follow it
+    episodes: Count = 500  # per policy and way of choosing actions
+    seed: Seed = 10_000  # of the first episode; the others follow it
     trust_code: bool = False  # import and run code that the folder names (module:name)
 
 
@@ -84,9 +87,9 @@ class Diagnose:
     """Play fresh episodes of a run's policies and say whether a larger batch, a baseline or memory would help."""
 
     run: Positional[Path]  # its folder, finished or not
-    policies: int = 4  # at most so many, spread evenly over those in training
-    episodes: int = 100  # per policy
-    seed: int = 1  # of the episodes and of the intervals
+    policies: Count = 4  # at most so many, spread evenly over those in training
+    episodes: Count = 100  # per policy
+    seed: Seed = 1  # of the episodes and of the intervals
     trust_code: bool = False  # import and run code that the folder names (module:name)
     json: bool = False  # print one JSON object instead of a table
 
@@ -105,15 +108,15 @@ class Benchmark:
 
     suite: Positional[str]  # safe-velocity, safe-navigation, safe-small or safe-tabular
     methods: tuple[str, ...] = ("reload", "lagrangian")  # names of methods that keep limits
-    seeds: tuple[int, ...] = (0, 1, 2)  # one run each
-    policies: int = 1  # per run, trained side by side, each as independent as a run of its own, and cheaper
+    seeds: Annotated[tuple[int, ...], Range(0)] = (0, 1, 2)  # one run each
+    policies: Count = 1  # per run, trained side by side, each as independent as a run of its own, and cheaper
     envs: tuple[str, ...] = ()  # tasks of the suite; none: all of them
     limit: tuple[str, ...] = ()  # in place of the suite's limits
     margin: float = 0.2  # share of the limits kept in reserve while training; judged is by the limits themselves
-    steps: int = 1_000_000  # real environment steps per policy, evaluations during training included
-    evaluations: int = 20  # during training
-    episodes: int = 3  # per evaluation
-    final_episodes: int = 50  # per policy, on fresh seeds
+    steps: Count = 1_000_000  # real environment steps per policy, evaluations during training included
+    evaluations: Count = 20  # during training
+    episodes: Count = 3  # per evaluation
+    final_episodes: Count = 50  # per policy, on fresh seeds
     workers: int | None = None  # runs at a time; None: one per core
     out: Path | None = None  # folder of the runs, standings and pictures; None: runs/SUITE
 
@@ -149,8 +152,6 @@ def parse(kind: Any, words: Sequence[str], command: str, default: Any = None) ->
         if end.code in (0, None):
             raise
         raise BadInput(one_line(complaint.getvalue(), program)) from None
-    from tradeoff.engine.numbers import check_numbers
-
     with as_bad_input():
         check_numbers(found)
     return found
@@ -184,12 +185,17 @@ def training(words: Sequence[str]) -> Train[Any]:
     if name not in METHODS:
         raise UnknownName("method", name, METHODS)
     env = wanted(rest, "--env") or RunConfig.env
-    default: Any = Train(method=recommended(name, env, **decisive(METHODS[name], rest)))
+    with as_bad_input():
+        default: Any = Train(method=recommended(name, env, **decisive(METHODS[name], rest)))
     kind: Any = METHODS[name]
     cut = rest.index("--cost") if "--cost" in rest else len(rest)
     costs = tuple(rest[cut + 1 :])  # read here: the parser takes a minus for an option
     options: Train[Any] = parse(Train[kind], rest[:cut], f"train {name}", default)
-    return replace(options, cost=costs, method=replace(options.method, env=join_costs(options.method.env, costs)))
+    return replace(
+        options,
+        cost=costs,
+        method=replace(options.method, env=join_costs(options.method.env, costs, options.objectives)),
+    )
 
 
 def gathered(words: Sequence[str], option: str) -> list[str]:

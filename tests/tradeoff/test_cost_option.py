@@ -48,7 +48,7 @@ def test_a_run_and_all_that_follows_know_the_costs(tmp_path: Path, capsys: pytes
     ("words", "says"),
     [
         (["--env", "mo-mountaincar-v0", "--cost", "mud"], "reports no cost 'mud' in its first step"),
-        (["--env", "mo-mountaincar-v0?price=3"], "expected cost=... after '?'"),
+        (["--env", "mo-mountaincar-v0?price=3"], "expected cost=... or objectives=a,b after '?'"),
         (["--env", "SafetyHopperVelocity-v1", "--cost", "mud"], "has no original to step or to take other costs from"),
         (["--env", "nowhere:Room", "--cost", "mud"], "No module named 'nowhere'"),
     ],
