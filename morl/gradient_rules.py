@@ -7,6 +7,7 @@ of m channels), so they cost nothing in D. A rule answers weights [P, m]; the di
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +18,7 @@ Rule = Callable[[Tensor], Tensor]
 """Gram matrices [P, m, m] -> weights [P, m]."""
 
 FLAT = 1e-10  # length, relative to the gradients', that counts as none
+SHORTEST = 1e-6  # length, likewise, of the mixtures by which CAGrad looks for what still gains
 
 
 def gram(gradients: Tensor) -> Tensor:
@@ -54,14 +56,10 @@ def with_unit_gradients(rule: Rule) -> Rule:
 def mgda(k: Tensor) -> Tensor:
     """Weights on the simplex of the shortest direction: it raises every objective by at least its squared length.
 
-    It is zero exactly where no direction raises them all. Two objectives in closed form, more by an active set.
+    It is zero exactly where no direction raises them all.
     Source: Desideri 2012, Comptes Rendus Mathematique 350; Sener and Koltun 2018, arXiv:1810.04650.
     """
-    if k.shape[1] != 2:
-        return least_on_simplex(k, torch.zeros_like(k[:, 0]))
-    apart = k[:, 0, 0] + k[:, 1, 1] - 2 * k[:, 0, 1]
-    first = torch.where(apart > 0, (k[:, 1, 1] - k[:, 0, 1]) / torch.where(apart > 0, apart, 1.0), 0.5).clamp(0, 1)
-    return torch.stack([first, 1 - first], 1)
+    return least_on_simplex(k, torch.zeros_like(k[:, 0]))
 
 
 def random_order(m: int, generator: Generator) -> Tensor:
@@ -89,11 +87,13 @@ def pcgrad(k: Tensor, order: Tensor | None = None) -> Tensor:
     return total
 
 
-def cagrad(k: Tensor, reach: float = 0.5, *, sweeps: int = 200) -> Tensor:
+def cagrad(k: Tensor, reach: float = 0.5, *, sweeps: int = 100) -> Tensor:
     """Weights of the direction within reach * |g| of the mean gradient g that raises the worst-served objective most.
 
-    The dual: minimise <g_w, g> + reach |g| |g_w| over w on the simplex. With |g_w| <= (|g_w|^2 / s + s) / 2, equal at
-    s = |g_w|, that is a quadratic program in w and a formula in s, jointly convex and solved in turn.
+    The dual: minimise <g_w, g> + r |g_w| over w on the simplex, r = reach |g|. With |g_w| <= (|g_w|^2 / s + s) / 2,
+    equal at s = |g_w|, that is a quadratic program in w for every s. The right s is where |g_w| / s, which falls, is 1,
+    and the direction g + (r / s) g_w. Where nothing can be gained |g_w| / s stays below 1 down to the smallest s: the
+    direction is then the nearest to g that lowers no objective.
     reach: in [0, 1); 0 is the mean gradient. Source: Liu et al. 2021, arXiv:2110.14048, algorithm 1, without rescaling.
     """
     if not 0 <= reach < 1:
@@ -103,15 +103,59 @@ def cagrad(k: Tensor, reach: float = 0.5, *, sweeps: int = 200) -> Tensor:
     if reach == 0:
         return even
     toward = (k @ even.unsqueeze(-1)).squeeze(-1)
-    size = (even * toward).sum(1, keepdim=True).clamp_min(FLAT**2).sqrt()
-    w, length = even, size
+    radius = reach * (even * toward).sum(1, keepdim=True).clamp_min(FLAT**2).sqrt()
+    w = even
+
+    def length(w: Tensor) -> Tensor:
+        return (w * (k @ w.unsqueeze(-1)).squeeze(-1)).sum(1, keepdim=True).clamp_min(1e-300).sqrt()
+
+    def excess(log_s: Tensor) -> Tensor:
+        """log(|g_w| / s) [P, 1] for the w that belongs to s."""
+        nonlocal w
+        w = least_on_simplex(k, toward * log_s.exp() / radius)
+        return length(w).log() - log_s
+
+    longest = k.diagonal(dim1=1, dim2=2).amax(1, keepdim=True).clamp_min(SHORTEST**2).sqrt().log()
+    log_s = falling_root(excess, torch.full_like(longest, log(SHORTEST)), longest, sweeps)
+    added = radius / torch.maximum(log_s.exp(), length(w)) * w
+    if (log_s > log(SHORTEST)).all():
+        return even + added
+    kept = _keeping(k, toward)
+    fits = ((k @ (even + kept).unsqueeze(-1)).squeeze(-1) >= -FLAT).all(1, keepdim=True) & (length(kept) <= radius)
+    return even + torch.where(fits & (log_s == log(SHORTEST)), kept, added)
+
+
+def _keeping(k: Tensor, toward: Tensor) -> Tensor:
+    """Least weights u >= 0 [P, m], of a sum up to 10 m, with the shortest g + g_u: no objective falls along that.
+
+    The nearest such direction to g, without the large weights of gradients that cancel, which would drown the rest in
+    rounding. toward: <g_i, g> [P, m].
+    """
+    most = 10 * k.shape[1]
+    pad = torch.nn.functional.pad  # one more, zero, gradient takes what is left of the sum
+    return most * least_on_simplex(most**2 * pad(k, (0, 1, 0, 1)), most * pad(toward, (0, 1)))[:, :-1]
+
+
+def falling_root(f: Rule, low: Tensor, high: Tensor, sweeps: int) -> Tensor:
+    """Where f(x) = log(something) - x, which falls, passes 0 between low and high, per row; else low.
+
+    Secants, and the middle of what is left where they lead out of it. f is last asked at the answer.
+    """
+    before, at_before = low, f(low)
+    none = at_before <= 0
+    here = torch.where(none, low, (low + at_before).clamp(max=high))  # the answer if the something did not change
     for _ in range(sweeps):
-        w = least_on_simplex(k, toward * length / (reach * size))
-        now = (w * (k @ w.unsqueeze(-1)).squeeze(-1)).sum(1, keepdim=True).clamp_min(FLAT**2).sqrt()
-        settled, length = ((now - length).abs() <= 1e-10 * length).all(), now
-        if settled:
+        now = f(here)
+        if (none | (now.abs() <= 1e-8) | (high - low <= 1e-12)).all():
             break
-    return even + torch.where(length > FLAT, reach * size / length, 0.0) * w
+        low, high = torch.where(now > 0, here, low), torch.where(now > 0, high, here)
+        guess = here - now * (here - before) / (now - at_before)
+        inside = (guess > low) & (guess < high)
+        before, at_before = here, now
+        here = torch.where(none, before, torch.where(inside, guess, (low + high) / 2))
+    else:
+        f(here)
+    return here
 
 
 def nash(k: Tensor, *, sweeps: int = 100) -> Tensor:

@@ -17,6 +17,8 @@ def least_on_simplex(quadratic: Tensor, linear: Tensor) -> Tensor:
     """
     a, b = quadratic.double(), linear.double()
     m = b.shape[1]
+    if m == 2:
+        return _least_of_two(a, b)
     unit = a.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(a.dtype).tiny)
     a, b = a / unit[:, None, None] + RIDGE * torch.eye(m).to(a), b / unit[:, None]
     free = torch.nn.functional.one_hot((a.diagonal(dim1=1, dim2=2) / 2 + b).argmin(1), m).bool()
@@ -33,6 +35,17 @@ def least_on_simplex(quadratic: Tensor, linear: Tensor) -> Tensor:
         entering = torch.nn.functional.one_hot(which, m).bool() & arrived.unsqueeze(1)
         free = torch.where(done.unsqueeze(1), free, (free & ~stopped) | entering)
     return w
+
+
+def _least_of_two(a: Tensor, b: Tensor) -> Tensor:
+    """The same in closed form; where the quadratic part is flat the end with the smaller linear part, or the middle."""
+    curved = a[:, 0, 0] + a[:, 1, 1] - 2 * a[:, 0, 1]
+    falls = a[:, 1, 1] - a[:, 0, 1] + b[:, 1] - b[:, 0]  # along the first weight, from (0, 1)
+    flat = curved <= RIDGE * a.diagonal(dim1=1, dim2=2).sum(1)
+    first = torch.where(flat, 0.5 + 0.5 * (b[:, 1] - b[:, 0]).sign(), falls / torch.where(flat, 1.0, curved)).clamp(
+        0, 1
+    )
+    return torch.stack([first, 1 - first], 1)
 
 
 def _solve(a: Tensor, b: Tensor, free: Tensor) -> Tensor:

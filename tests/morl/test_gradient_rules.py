@@ -129,6 +129,53 @@ def test_the_worst_served_objective_gains_most_within_reach(m: int, reach: float
         assert (d[p] - mean[p]).norm().item() <= reach * mean[p].norm().item() * (1 + 1e-7)
 
 
+def _degenerate(kind: str, m: int, d: int) -> torch.Tensor:
+    """Gradients [4, m, d] that leave little or nothing to gain."""
+    g, draw = _gradients(m, d, seed=5, policies=4), torch.rand(4, 1, generator=Generator().manual_seed(6)).double()
+    if kind == "opposite":
+        g[:, 1] = -2 * draw * g[:, 0]
+    elif kind == "on a line":
+        g = g[:, :, :1] * g[:, :1]
+    elif kind == "one is zero":
+        g[:, 0] = 0.0
+    elif kind == "two are equal":
+        g[:, 1] = g[:, 0]
+    elif kind == "surrounding":
+        g[:, -1] = -3 * draw * g[:, :-1].sum(1)
+    elif kind == "of all lengths":
+        g = g * torch.logspace(-3, 3, m).double()[:, None]
+    return g
+
+
+@pytest.mark.parametrize(("m", "d"), [(2, 2), (3, 2), (5, 3)])
+@pytest.mark.parametrize(
+    "kind", ["opposite", "on a line", "one is zero", "two are equal", "surrounding", "of all lengths"]
+)
+def test_cagrad_matches_cvxpy_where_gradients_are_degenerate(kind: str, m: int, d: int) -> None:
+    g = _degenerate(kind, m, d)
+    for reach in (0.1, 0.9):
+        found, mean = combined(cagrad(gram(g), reach), g), g.mean(1)
+        for p in range(len(g)):
+            unit = g[p].norm(dim=1).max().item()
+            rows, centre, radius = g[p].numpy() / unit, mean[p].numpy() / unit, reach * mean[p].norm().item() / unit
+            x = cvxpy.Variable(d)
+            program = cvxpy.Problem(cvxpy.Maximize(cvxpy.min(rows @ x)), [cvxpy.norm(x - centre) <= radius])
+            best = program.solve(solver=cvxpy.CLARABEL)
+            assert (g[p] @ found[p]).min().item() / unit**2 == pytest.approx(best, abs=3e-6)
+            assert (found[p] - mean[p]).norm().item() / unit <= radius * (1 + 1e-6) + 1e-9
+
+
+def test_cagrad_lowers_no_objective_where_two_gradients_are_opposite() -> None:
+    # (1, 0), (-1, 0), (1, 1): the mean is (1, 1) / 3. What raises the first lowers the second, so nothing gains more
+    # than 0; the nearest direction that lowers none is (0, 1/3), at a distance of 1/3 < .9 sqrt(2) / 3.
+    g = torch.tensor([[[1.0, 0], [-1, 0], [1, 1]]]).double()
+    weights = cagrad(gram(g), 0.9)
+    found = combined(weights, g)[0]
+    assert found.tolist() == pytest.approx([0, 1 / 3], abs=1e-6)
+    assert (g[0] @ found).min().item() == pytest.approx(0, abs=1e-6)
+    assert weights.max() < 30, "those that cancel stay small, or rounding would drown the rest"
+
+
 def test_no_reach_is_the_mean_and_a_bad_one_is_refused() -> None:
     assert cagrad(gram(_gradients(4)), 0.0)[0].tolist() == [0.25] * 4
     with pytest.raises(ValueError, match="reach"):
