@@ -17,6 +17,8 @@ from torch import Tensor
 from tradeoff.engine.trajectories import Trajectories, fold
 from tradeoff.envs.errors import NumericalTrouble
 
+LARGEST_BLOCK = 2**22  # numbers in the largest intermediate of a centred baseline
+
 Baseline = Literal["none", "mean", "optimal", "learned"]
 Channels = Callable[[Trajectories], Tensor]
 """What is paid at each step [T, P, B, c]: the rewards and costs themselves, or anything computed from the record."""
@@ -93,14 +95,23 @@ def returns(paid: Tensor, weights: Tensor | None = None) -> Tensor:
     return paid.sum(0) if weights is None else torch.einsum("tpbc,tpb->pbc", paid, weights)
 
 
+def others_pay(paid: Tensor) -> Tensor:
+    """What the other trajectories of the batch were paid at each step, in the mean; paid [T, P, B, ...], alike.
+
+    In any sum with weights or scores, a level b_h independent of the trajectory has mean zero: E[1 - omega_h] = 0
+    and E[omega_h score_t] = 0 for t <= h. Zero for a batch of one.
+    """
+    count = paid.shape[2]
+    return torch.zeros_like(paid) if count == 1 else (paid.sum(2, keepdim=True) - paid) / (count - 1)
+
+
 def centred(paid: Tensor) -> Tensor:
     """Each step's pay [T, P, B, c] less the mean of what the other trajectories were paid at that step.
 
-    In any sum with weights or scores, a level b_h independent of the trajectory has mean zero: E[1 - omega_h] = 0
-    and E[omega_h score_t] = 0 for t <= h. A batch of one stays as it is.
+    Under a baseline that looks at these in turn, the own pay would come back through the others': B / (B - 1) times the
+    gradient. See `coefficients`.
     """
-    count = paid.shape[2]
-    return paid if count == 1 else (paid - paid.mean(2, keepdim=True)) * (count / (count - 1))
+    return paid - others_pay(paid)
 
 
 def mixed(paid: Tensor, weights: Tensor) -> Tensor:
@@ -115,6 +126,7 @@ def coefficients(
     *,
     causal: bool = True,
     baseline: Baseline = "none",
+    centre: bool = False,
     squares: Tensor | None = None,
     expected: Tensor | None = None,
 ) -> Tensor:
@@ -128,35 +140,63 @@ def coefficients(
             from this step on: their mean, or the level that minimises the sum over steps of E[|score|^2 (.)^2].
             Both are linear in the reward, so the baseline of a mixture is the mixture of the channels' baselines.
             "learned": takes off what was expected of the state, then the others' mean of what remains.
+        centre: takes the others' mean pay at the same step off every reward, theirs included: all that a baseline sees
+            is then measured from a level without the own trajectory. Under a baseline without weights nothing is left
+            of it.
         squares: [T, P, B] squared norms of the scores, for the optimal baseline.
         expected: [T, P, B] for the learned one: any function of the state that this batch did not shape.
     """
-    earned = reward if weights is None else reward * weights
-    ahead = earned.flip(0).cumsum(0).flip(0) if causal else earned.sum(0).expand_as(earned)
+    summed = _from_step_on if causal else _whole_sum
+    level = torch.ones_like(reward) if weights is None else weights
+    ahead, mass = summed(reward * level), alive.to(reward.dtype)
+    others = others_pay(reward) if centre and (weights is not None or baseline == "none") else None
+    if baseline == "optimal":
+        if squares is None:
+            raise ValueError("the optimal baseline needs the squared norms of the scores")
+        mass = mass * squares
+    if baseline == "learned":
+        if expected is None:
+            raise ValueError("the learned baseline needs to be told what was expected of each state")
+        ahead = ahead - level * expected
     if baseline != "none":
-        level = torch.ones_like(reward) if weights is None else weights
-        mass = alive.to(reward.dtype)
-        if baseline == "optimal":
-            if squares is None:
-                raise ValueError("the optimal baseline needs the squared norms of the scores")
-            mass = mass * squares
-        if baseline == "learned":
-            if expected is None:
-                raise ValueError("the learned baseline needs to be told what was expected of each state")
-            ahead = ahead - level * expected
-        ahead = ahead - level * others_level(ahead, level, mass)
-    return torch.where(alive, ahead, 0.0)
+        moved = None if others is None else _pay_by_others(mass * level, level, others, causal)
+        ahead = ahead - level * others_level(ahead, level, mass, moved)
+    return torch.where(alive, ahead if others is None else ahead - summed(others * level), 0.0)
 
 
-def others_level(ahead: Tensor, level: Tensor, mass: Tensor) -> Tensor:
+def _from_step_on(x: Tensor) -> Tensor:
+    return x.flip(0).cumsum(0).flip(0)
+
+
+def _whole_sum(x: Tensor) -> Tensor:
+    return x.sum(0).expand_as(x)
+
+
+def others_level(ahead: Tensor, level: Tensor, mass: Tensor, moved: Tensor | None = None) -> Tensor:
     """The b of each trajectory that minimises sum mass (ahead - level b)^2 over the others of its batch [T, P, B].
 
-    Zero where no other trajectory is left.
+    Zero where no other trajectory is left. moved: what is taken off the others' sums of mass level ahead.
     """
     above, below = mass * level * ahead, mass * level.square()
     above, rest = (x.sum(-1, keepdim=True) - x for x in (above, below))
+    above = above if moved is None else above - moved
     known = rest > 1e-9 * below.amax(-1, keepdim=True)
     return torch.where(known, above / torch.where(known, rest, 1.0), 0.0)
+
+
+def _pay_by_others(heavy: Tensor, weights: Tensor, pay: Tensor, causal: bool) -> Tensor:
+    """sum_{j != i} heavy_j,t sum_{h >= t} weights_j,h pay_i,h [T, P, B]: each trajectory's pay by the others' weights.
+
+    All [T, P, B]; not causal: the inner sum is over all h. The T x T products of heavy and weights come in blocks.
+    """
+    heavy, weights, pay = (x.movedim(0, 1) for x in (heavy, weights, pay))  # [P, T, B]
+    steps, rows = heavy.shape[1], max(1, LARGEST_BLOCK // (heavy.shape[0] * heavy.shape[1]))
+    found = []
+    for first in range(0, steps, rows):
+        product = heavy[:, first : first + rows] @ weights.mT
+        found.append((product.triu(first) if causal else product) @ pay)
+    own = heavy * (_from_step_on if causal else _whole_sum)((weights * pay).movedim(1, 0)).movedim(0, 1)
+    return (torch.cat(found, 1) - own).movedim(1, 0)
 
 
 def flat(coefficient: Tensor) -> Tensor:

@@ -11,18 +11,24 @@ from tradeoff.engine.scores import log_probs, squared_norms, trajectory_channel_
 
 
 def per_trajectory(
-    model: ActorCritic, theta: Tensor, episodes: Episodes, baseline: Baseline, omega: Tensor | None = None
+    model: ActorCritic,
+    theta: Tensor,
+    episodes: Episodes,
+    baseline: Baseline,
+    omega: Tensor | None = None,
+    centre: bool = False,
 ) -> Tensor:
     """Policy gradients (GPOMDP) of every trajectory and channel [B, c, D], for episodes of one policy (P = 1).
 
     omega: [T, 1, B] importance weights where another policy than theta [1, 2, D] acted. The mean and optimal baselines
-    are those of the other trajectories, so that gradients of one batch hang together a little, as 1 / B.
+    are those of the other trajectories, so that gradients of one batch hang together a little, as 1 / B. centre: see
+    `coefficients`.
     """
     squares = squared_norms(model, theta, episodes) if baseline == "optimal" else None
     told = None if baseline != "learned" else episodes.expected
     rows = [
         coefficients(
-            paid, episodes.alive, omega, baseline=baseline, squares=squares,
+            paid, episodes.alive, omega, baseline=baseline, centre=centre, squares=squares,
             expected=None if told is None else told[..., i],
         )
         for i, paid in enumerate(episodes.paid.unbind(-1))

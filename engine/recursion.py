@@ -175,12 +175,13 @@ class Recursive:
     ) -> Tensor:
         s = self.settings
         squares = squared_norms(model, theta, episodes) if s.baseline == "optimal" else None
-        reward = mixed(self._paid(episodes), by)
+        reward = mixed(episodes.paid, by)
         told = episodes.expected if s.baseline == "learned" else None
         expected = None if told is None else mixed(told, by)
         return coefficients(
-            reward, episodes.alive, omega, causal=s.causal, baseline=s.baseline, squares=squares, expected=expected
-        )
+            reward, episodes.alive, omega, causal=s.causal, baseline=s.baseline, centre=s.centre,
+            squares=squares, expected=expected,
+        )  # fmt: skip
 
     def _paid(self, episodes: Episodes) -> Tensor:
         return centred(episodes.paid) if self.settings.centre else episodes.paid

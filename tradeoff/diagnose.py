@@ -22,7 +22,7 @@ from tradeoff.engine.diagnostics import (
     second_moments,
     signal_to_noise,
 )
-from tradeoff.engine.episodes import Baseline, Channels, Episodes, alive_steps, centred, discounted, unfold
+from tradeoff.engine.episodes import Baseline, Channels, Episodes, alive_steps, discounted, unfold
 from tradeoff.engine.episodic import EpisodeSource, EpisodicLearner
 from tradeoff.engine.learner import Learner
 from tradeoff.engine.normalisers import standard
@@ -162,9 +162,8 @@ def examine(subject: Subject, row: int, episodes: Episodes, generator: Generator
     except NumericalTrouble:
         return Findings(by_baseline, None, {}, *rest)
     if subject.centre:
-        episodes = episodes._replace(paid=centred(episodes.paid))
-        aim = _weighed(per_trajectory(model, theta, episodes, subject.own), subject.weights[row])
-    back = _weighed(per_trajectory(model, after, episodes, subject.own, omega), subject.weights[row])
+        aim = _weighed(per_trajectory(model, theta, episodes, subject.own, centre=True), subject.weights[row])
+    back = _weighed(per_trajectory(model, after, episodes, subject.own, omega, subject.centre), subject.weights[row])
     pair = second_moments(torch.stack([aim, back], 1), counts)
     seen = effective_share(omega[:, 0], counts)
     share = {"per_step": interval(seen.mean(1)), "whole": interval(seen[:, -1])}

@@ -7,7 +7,7 @@ state 3 is entered, or after four steps. Everything is float64.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -89,14 +89,20 @@ class World:
         return Episodes(inputs, action, log_prob, paid if scale is None else paid * scale.unsqueeze(-1), alive)
 
 
-def _world(horizon: int) -> World:
+def _world(horizon: int, kernel: Tensor | None = None) -> World:
+    """kernel: [3, 2, 4]; None: a random one. Trajectories without probability are left out."""
     draw = Generator().manual_seed(0)
     model = ActorCritic(Features(1, (0,), (STATES + 1,)), Categorical((ACTIONS,)), 2, (4,))
-    kernel = (2 * torch.randn(STATES, ACTIONS, STATES + 1, generator=draw).double()).softmax(-1)
+    random = (2 * torch.randn(STATES, ACTIONS, STATES + 1, generator=draw).double()).softmax(-1)
     reward = torch.randn(STATES + 1, ACTIONS, 2, generator=draw).double()
     reward[END] = 0.0
     theta = torch.randn(1, 2, model.network.parameters, generator=draw).double()
-    return World(model, kernel, reward, theta, *torch.tensor(list(_paths(horizon))).permute(2, 1, 0))
+    found = World(
+        model, random if kernel is None else kernel, reward, theta,
+        *torch.tensor(list(_paths(horizon))).permute(2, 1, 0),
+    )  # fmt: skip
+    possible = found.chance(theta) > 0
+    return replace(found, **{name: getattr(found, name)[:, possible] for name in ("states", "actions", "successors")})
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +114,15 @@ def world() -> World:
 def short() -> World:
     """The same for two steps: few enough trajectories to list the pairs of them."""
     return _world(2)
+
+
+@pytest.fixture(scope="session")
+def branches() -> World:
+    """Two or three steps without chance but the policy's: six trajectories, few enough to list their quadruples."""
+    kernel = torch.zeros(STATES, ACTIONS, STATES + 1).double()
+    for state, action, after in ((0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, END), (2, 0, 1), (2, 1, END)):
+        kernel[state, action, after] = 1.0
+    return _world(3, kernel)
 
 
 @pytest.fixture(scope="session")

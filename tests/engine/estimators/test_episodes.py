@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import tradeoff.engine.episodes
 import tradeoff.engine.scores
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.episodes import (
@@ -117,6 +118,33 @@ def test_baselines_lower_the_variance(world, baseline) -> None:
     reward = mixed(data.paid + 2.0 * data.alive.unsqueeze(-1), WEIGHTS.abs().expand(400, -1))
     spread = lambda b: pull(coefficients(reward, data.alive, baseline=b, squares=squares)).var(0).sum()  # noqa: E731
     assert spread(baseline) < 0.8 * spread("none")
+
+
+@pytest.mark.parametrize("baseline", ["none", "mean"])
+def test_centring_lowers_the_variance_of_weighted_gradients(baseline, monkeypatch) -> None:
+    # Fifty coin tosses, each paid 1 give or take .1, weighed for a coin with odds of .52: the level of 1 moves with the
+    # weights of later steps, which no baseline at the weight of its own step takes off. Measured: 981 and .33 without
+    # baseline, 20 and .33 with one.
+    monkeypatch.setattr(tradeoff.engine.episodes, "LARGEST_BLOCK", 100_000)  # several blocks
+    draw, shape = torch.Generator().manual_seed(5), (50, 400, 12)
+    first = torch.rand(shape, generator=draw) < 0.5
+    reward = 1 + 0.1 * torch.randn(shape, generator=draw)
+    omega = torch.where(first, 1.04, 0.96).log().cumsum(0).exp()
+    score, alive = torch.where(first, 0.48, -0.52), torch.ones(shape, dtype=torch.bool)
+    spread = [
+        (coefficients(reward, alive, omega, baseline=baseline, centre=c) * score).sum(0).mean(1).var().item()
+        for c in (False, True)
+    ]
+    assert spread[1] < 0.1 * spread[0] and spread[1] < 0.5
+
+
+def test_a_centred_baseline_without_weights_is_the_baseline() -> None:
+    # Rewards 1, 2, 6 in one step. The others' means are 4, 3.5 and 1.5, whatever was taken off all three.
+    reward, alive = torch.tensor([[[1.0, 2, 6]]]), torch.ones(1, 1, 3, dtype=torch.bool)
+    found = [coefficients(reward, alive, baseline=b, centre=True).flatten().tolist() for b in ("none", "mean")]
+    assert found == [[-3.0, -1.5, 4.5]] * 2
+    ones = coefficients(reward, alive, torch.ones(1, 1, 3), baseline="mean", centre=True)
+    assert ones.flatten().tolist() == [-3.0, -1.5, 4.5]
 
 
 def test_the_baseline_by_hand() -> None:

@@ -75,6 +75,38 @@ def test_centred_rewards_change_no_mean(short, near, transport, role, eta, monke
         torch.testing.assert_close(torch.einsum("p,p...->...", chance, x), want[0], **EXACT)
 
 
+@pytest.mark.parametrize("baseline", ["none", "mean", "optimal", "learned"])
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("transport, role", [("none", GRADIENT), ("importance", GRADIENT), ("hessian", CURVATURE)])
+def test_centred_rewards_and_baselines_together_change_no_mean(
+    branches, near, transport, role, count, baseline, monkeypatch
+) -> None:
+    # All batches of 2, 3 and 4 trajectories with the product of their probabilities. A baseline that looked at the
+    # others' centred pay would answer count / (count - 1) times the gradient: 2, 3/2 and 4/3 times.
+    world, eta = branches, 0.0 if transport == "hessian" else 0.3
+    fields = {"transport": transport, "eta": lambda t: eta, "separate": False}
+    plain, one = (_remembering(world, near, **fields, **more) for more in ({}, {"centre": True, "baseline": baseline}))
+    for each in (plain, one):
+        monkeypatch.setattr(each, "_share", lambda theta: torch.full((len(theta), 1, 1), 0.5).double())
+    index = torch.cartesian_prod(*[torch.arange(world.states.shape[1])] * count)
+    stack = world.theta.expand(len(index), -1, -1)
+    one.memory = {name: x.expand(len(index), *x.shape[1:]) for name, x in one.memory.items()}
+    asked = one.plan(stack)
+    promise = torch.randn(4, 2, generator=torch.Generator().manual_seed(11)).double()  # any function of the state
+    expected = promise[world.states[:, index]]
+    data = {
+        name: world.episodes(request.theta, index)._replace(
+            expected=expected * (world.states[:, index] != 3)[..., None]
+        )
+        for name, request in asked.items()
+    }
+    found = one.returns(world.model, stack, data), one.direction(world.model, stack, data, NOW.expand(len(index), -1))
+    probability = world.chance(asked[role].theta[:1])[index].prod(1)
+    assert probability.sum().item() == pytest.approx(1)
+    for x, want in zip(found, _mean(world, plain), strict=True):
+        torch.testing.assert_close(torch.einsum("p,p...->...", probability, x), want[0], **EXACT)
+
+
 def test_centred_rewards_lower_the_error_of_recursed_returns(world) -> None:
     # Rewards with a level of 3 per step: weights that differ from 1 carry it into J, unless it is taken off.
     draw, many = torch.Generator().manual_seed(10), 400
