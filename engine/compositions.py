@@ -100,7 +100,7 @@ def tsivr(learning_rate: float, radius: float, checkpoint: int, batch: int, peri
     """J and gradient both recursed, steps no longer than `radius`, which is what bounds the weights.
 
     Source: Zhang et al. 2021, arXiv:2102.08607 (TSIVR-PG); for vectors of returns Guidobene et al. 2025,
-    arXiv:2508.10608 (MO-TSIVR-PG), whose analysis takes lag=True.
+    arXiv:2508.10608 (MO-TSIVR-PG), whose analysis takes lag=True: weights of the step before, within an epoch.
     """
     estimator, _ = srvr_pg(learning_rate, checkpoint, batch, period, **fields)
     return Composition(estimator, Truncated(learning_rate, radius))

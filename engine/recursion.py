@@ -45,7 +45,7 @@ class Recursion:
     checkpoint: int | None = None  # N: trajectories where eta is 1; None: B
     curvature: int = 32  # trajectories of a Hessian-vector product
     anchor: bool = False  # bring values over from the last step with eta = 1, not from the last step
-    lag: bool = False  # price the gradient by the weights of the step before
+    lag: bool = False  # weigh the gradient by the weights of the step before; at a checkpoint, by its own
     separate: bool = True  # J from trajectories of its own, so that weights and gradient stay independent
     whole_weights: bool = False  # weigh every step by its whole trajectory
     causal: bool = True  # a score is paid from its step on; False: by the whole trajectory
@@ -82,6 +82,12 @@ class Recursive:
         if not 0 <= eta <= 1 or (eta == 0 and transport in ("none", "extrapolation")):
             raise ValueError(f"eta is {eta} at step {self.turn}, with transport {transport!r}; give 0 < eta <= 1")
         return eta
+
+    @property
+    def _lags(self) -> bool:
+        """Whether this step takes the last weights: a checkpoint starts anew, with returns of its own."""
+        restarts = self.settings.checkpoint is not None and self.eta == 1
+        return self.settings.lag and bool(self.memory) and not restarts
 
     def plan(self, theta: Tensor) -> dict[str, Request]:
         """See TrajectoryEstimator.plan."""
@@ -128,7 +134,7 @@ class Recursive:
     def direction(self, model: ActorCritic, theta: Tensor, data: dict[str, Episodes], weights: Tensor) -> Tensor:
         """See TrajectoryEstimator.direction."""
         assert self.estimate is not None, "returns comes first"
-        used = self.memory["weights"] if self.settings.lag and self.memory else weights
+        used = self.memory["weights"] if self._lags else weights
         episodes = data[GRADIENT]
         fresh = self._gradient(model, self._fresh_point(theta), episodes, used)
         shift = torch.zeros_like(fresh)

@@ -93,7 +93,7 @@ class MOTSIVRPG(UtilityConfig):
     batch: Count = 12  # B: episodes of a correction, likewise
     period: Count = 12  # m: steps from one large batch to the next
     radius: Positive = 0.1  # longest step of the method's own rule [parameters]
-    lag: bool = False  # price the gradient by the weights of the step before, as the analysis does
+    lag: bool = False  # between large batches, weigh by the weights of the step before, as the analysis does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,13 +69,17 @@ UNBIASED: dict[str, Callable[..., Composition]] = {
 @pytest.mark.parametrize("name", UNBIASED)
 @pytest.mark.parametrize("lag", [False, True])
 def test_every_step_of_a_weighted_method_is_exact_in_the_mean(world, name, lag) -> None:
-    # Prices of this step, or with a lag those of the step before; the first step has no other than its own.
-    rows = _follow(world, UNBIASED[name](lag=lag))
+    # Weights of this step, or with a lag those of the step before; the first step has no other than its own, and a
+    # checkpoint begins its epoch with its own (algorithm 1 of arXiv:2508.10608: w_0 from the large batch).
+    made = UNBIASED[name](lag=lag)
+    rows = _follow(world, made)
+    starts = {t for t, row in enumerate(rows) if row["size"] == made.estimator.settings.checkpoint} | {0}
     for t, row in enumerate(rows):
         torch.testing.assert_close(row["returns"][0], world.returns(row["theta"]), **EXACT)
-        weights = rows[max(t - 1, 0) if lag else t]["weights"][0]
+        weights = rows[t - 1 if lag and t not in starts else t]["weights"][0]
         torch.testing.assert_close(row["direction"], world.gradient(row["theta"], weights), **EXACT)
     assert (rows[-1]["weights"] - rows[-2]["weights"]).abs().max() > 1e-4
+    assert starts == ({0} if made.estimator.settings.checkpoint is None else {0, 3})
 
 
 def test_reinforce_pays_the_past_too(world) -> None:
