@@ -160,7 +160,8 @@ class EpisodicLearner(Loop):
         theta = self.population.theta
         direction = self.estimator.direction(self.model, theta, data, weights)
         self.length = norms(direction).flatten()
-        objective = (weights * self.returns).sum(-1)
+        value = getattr(self.scalarizer, "value", None)  # f(J) where the weights are the slope of an f
+        objective = (weights * self.returns).sum(-1) if value is None else value(self.returns)
         if "value" in self.update_states[0]:
             self.update_states[0]["value"] = objective
         self._step(self.precondition(self.model, theta, data[GRADIENT], direction), rate)

@@ -133,9 +133,9 @@ class Scheduled:
 class Polyak:
     """theta + g * min((target - value) / (scale |g|^2), largest); no step where the target is not above the value.
 
-    `value` [P] in the state is the estimate of what is climbed, written there before every step. The target is the
-    known optimum, or else the best value that a policy's twin has shown (policies 2 i and 2 i + 1 are twins), plus
-    `margin`. Without a margin the better of two twins waits until the other one has overtaken it.
+    `value` [P] in the state is the estimate of what is climbed, f(J) for a utility f, written there before every step.
+    The target is the known optimum, or else the best value that a policy's twin has shown (policies 2 i and 2 i + 1 are
+    twins), plus `margin`. Without a margin the better of two twins waits until the other one has overtaken it.
     Source: Li et al. 2024, arXiv:2404.07525; the margin is the target level of Nedic and Bertsekas 2001.
     """
 

@@ -47,6 +47,11 @@ class SERScalarizer:
         slope = torch.where(missing, self.utility.neutral(known), self.utility.at(at).gradient)
         return padded(self.utility.checked("slope", slope, at), returns.shape[1])
 
+    def value(self, returns: Tensor) -> Tensor:
+        """f(J) [P] at the projected returns [P, m + k]. Raises OutsideDomain."""
+        known = returns[:, : self.objectives]
+        return self.utility.value(torch.maximum(known, self.floor.to(known)))
+
     def update(self, returns: Tensor) -> None:
         """Say once that returns were projected."""
         low = returns[:, : self.objectives] < self.floor.to(returns)

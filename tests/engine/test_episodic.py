@@ -21,6 +21,8 @@ from tradeoff.engine.recursion import GRADIENT
 from tradeoff.engine.updates import Polyak
 from tradeoff.envs import finite_arrays, make_tabular
 from tradeoff.envs.errors import TradeoffError
+from tradeoff.morl import SER, SERScalarizer
+from tradeoff.morl.utilities import harmonic
 
 ONES = [[1.0, 1.0, -0.1], [0.2, 1.0, 0.0]]
 
@@ -70,6 +72,22 @@ def test_returns_and_the_objective_by_hand(clockwork) -> None:
     assert record["returns"][0].tolist() == [(2.75 + 2) / 2, -(3.5 + 3) / 2, (27.5 + 20) / 2]
     assert record["objective"].item() == 2.375 - 2 * 3.25 - 0.5 * 23.75
     assert record["gradient_norm"].shape == (1,) and record["eta"].tolist() == [1.0]
+
+
+def test_polyak_steps_read_the_utility_not_the_weighted_returns(clockwork) -> None:
+    # One step pays 1 and -2: J = (1, -2). f = -1 / (J_1 + 1) - 1 / (J_2 + 3) = -3/2 has the slope (1/4, 1), w.J = -7/4.
+    # From f the known optimum of -1 is 1/2 away, and the step 1/2 g / |g|^2; -7/4 would make it 3/4 g / |g|^2.
+    scalarizer = SERScalarizer(SER(harmonic(1.0, (1.0, 3.0))), 2)
+    one = episodic_learner(
+        lambda n, s: clockwork((1,) * n), scalarizer, Composition(gpomdp(1.0, 6).estimator, Polyak(1e9, optimum=-1.0)),
+        Generator().manual_seed(0), hidden=(4,), normalise=False, discount=1.0,
+    )  # fmt: skip
+    before = one.population.theta.clone()
+    record = one.iterate()
+    assert record["objective"].item() == pytest.approx(-1.5)
+    assert one.update_states[0]["value"].item() == pytest.approx(-1.5)
+    length = (one.population.theta - before).norm().item()
+    assert length * record["gradient_norm"].item() == pytest.approx(0.5, rel=1e-3)
 
 
 def test_roles_get_as_many_episodes_as_they_ask_for_and_none_is_shared(corridor) -> None:
