@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from math import inf, isfinite
 from types import UnionType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 LARGEST = 2**53  # whole numbers beyond are not exact in JSON readers and in double precision
 SMALLEST = 2.0**-126  # smaller numbers vanish in single precision
@@ -73,7 +73,7 @@ def _ranges(kind: Any) -> dict[str, Range]:
     """Ranges by field, those of a union's parts included."""
     found: dict[str, Range] = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        parts = [hint, *get_args(hint)] if isinstance(hint, UnionType) else [hint]
+        parts = [hint, *get_args(hint)] if get_origin(hint) in (Union, UnionType) else [hint]
         marks = [mark for part in parts if get_origin(part) is Annotated for mark in part.__metadata__]
         within = [mark for mark in marks if isinstance(mark, Range)]
         if within:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from math import inf, isfinite
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +14,7 @@ from tradeoff.engine.heads import make_head
 from tradeoff.engine.learner import Learner, fresh_population
 from tradeoff.engine.learner_config import ActorCriticConfig, LearnerConfig, MinibatchConfig, as_learner
 from tradeoff.engine.loop import Loop
+from tradeoff.engine.numbers import Positive, check_weights
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import weighing
 from tradeoff.engine.surrogates import score_function
@@ -32,8 +32,8 @@ class ScalarConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
-        if self.weights and not (all(isfinite(w) and w >= 0 for w in self.weights) and any(self.weights)):
-            raise ValueError(f"weights must be finite, not negative and not all zero, got {self.weights}")
+        if self.weights:
+            check_weights(self.weights)
 
     def weights_on(self, spec: EnvSpec) -> tuple[float, ...]:
         """One weight per objective. Raises ValueError where their number is wrong."""
@@ -115,19 +115,14 @@ class VMPORun(ScalarConfig):
     name: ClassVar[str] = "v-mpo"
 
     learner: MinibatchConfig = field(default_factory=MinibatchConfig)
-    eps_eta: float = 0.01  # bound of KL(sample weights || equal ones), which the temperature keeps [nat]
-    eps_alpha: float = 0.01  # bound of a policy's KL per iteration: of means, or of the choices' probabilities [nat]
-    eps_alpha_std: float | None = None  # bound of that of standard deviations; None: 5e-5 for continuous actions [nat]
-    eta: float = 1.0  # first temperature [normalised advantage]
-    alpha: float = 1.0  # first multipliers of the divergences [normalised advantage / nat]
-    dual_learning_rate: float = 1e-2  # of temperature and multipliers
-
-    def __post_init__(self) -> None:
-        ScalarConfig.__post_init__(self)
-        for name in ("eps_eta", "eps_alpha", "eps_alpha_std", "eta", "alpha", "dual_learning_rate"):
-            given = getattr(self, name)
-            if given is not None and not 0 < given < inf:  # a NaN is refused too
-                raise ValueError(f"{name} must be positive and finite, got {given}")
+    eps_eta: Positive = 0.01  # bound of KL(sample weights || equal ones), which the temperature keeps [nat]
+    eps_alpha: Positive = 0.01  # bound of a policy's KL per iteration: of means, or of the choices' probabilities [nat]
+    eps_alpha_std: Positive | None = (
+        None  # bound of that of standard deviations; None: 5e-5 for continuous actions [nat]
+    )
+    eta: Positive = 1.0  # first temperature [normalised advantage]
+    alpha: Positive = 1.0  # first multipliers of the divergences [normalised advantage / nat]
+    dual_learning_rate: Positive = 1e-2  # of temperature and multipliers
 
     def make_learner(self, *parts: Any, discount: float) -> Learner:
         """See ScalarConfig.make_learner. Raises ValueError for a bound that discrete actions do not have."""
