@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from tradeoff.envs.errors import BadValue
+from tradeoff.envs.native import as_array
 
 
 class ActionRepeat(gym.Env[Any, Any]):
@@ -39,9 +41,10 @@ class ActionRepeat(gym.Env[Any, Any]):
         while len(answers) < self.times and not (answers[-1][-3] or answers[-1][-2]):
             answers.append(self.env.step(action))
         seen, *_, terminated, truncated, info = answers[-1]
-        paid = [sum(parts[1:], start=parts[0] * 1) for parts in zip(*(answer[1:-3] for answer in answers), strict=True)]
+        parts = zip(*(answer[1:-3] for answer in answers), strict=True)
+        paid = [np.sum([as_array(x) for x in part], axis=0) for part in parts]  # rewards may be lists
         if "cost" in info:
-            info = {**info, "cost": sum(answer[-1].get("cost", 0.0) for answer in answers)}
+            info = {**info, "cost": np.sum([as_array(answer[-1].get("cost", 0.0)) for answer in answers], axis=0)}
         return seen, *paid, terminated, truncated, info
 
     def render(self) -> Any:

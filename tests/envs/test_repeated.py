@@ -111,7 +111,7 @@ def test_the_wrapper_of_originals_pays_what_the_batched_one_pays():
 
 
 class Payer(gym.Env):
-    """Pays and charges 1, 2, 4, ...; the cost stands in the info, and between reward and flags if it is told so."""
+    """Pays [1, 0], [2, 0], ..., as a list, and charges ten times that: in the info, or beside the reward if told so."""
 
     observation_space, action_space = gym.spaces.Discrete(9), gym.spaces.Discrete(2)
 
@@ -124,7 +124,7 @@ class Payer(gym.Env):
 
     def step(self, action):
         self.clock += 1
-        paid, cost = 2 ** (self.clock - 1), 10.0 * 2 ** (self.clock - 1)
+        paid, cost = [2 ** (self.clock - 1), 0], 10.0 * 2 ** (self.clock - 1)
         rest = self.clock == 5, False, {"clock": self.clock} if self.beside else {"cost": cost}
         return (self.clock, paid, *([cost] if self.beside else []), *rest)
 
@@ -134,7 +134,8 @@ def test_costs_are_summed_as_rewards_are(beside):
     """1 + 2 + 4 = 7 and 8 + 16 = 24, where the fifth step ends the episode; costs are ten times that."""
     env = GymnasiumEnv(lambda: ActionRepeat(Payer(beside), 3), 1)
     first, second = (env.step(torch.zeros(1, dtype=torch.int64)) for _ in range(2))
-    assert (first.reward.item(), first.cost.item(), second.reward.item(), second.cost.item()) == (7, 70, 24, 240)
+    assert (first.reward.tolist(), first.cost.item()) == ([[7, 0]], 70)
+    assert (second.reward.tolist(), second.cost.item()) == ([[24, 0]], 240)
     assert not first.terminated.item() and second.terminated.item()
     with pytest.raises(TradeoffError, match="not 0 times"):
         ActionRepeat(Payer(), 0)
