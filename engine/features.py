@@ -15,6 +15,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from tradeoff.envs.errors import TradeoffError
+
 SHARP = 10  # power of what is near: half as much for something 7 % of the range away
 WIDEST = 512  # inputs; beyond this a one-hot code costs more than it helps
 
@@ -53,13 +55,29 @@ class Features:
     def _columns(self) -> Tensor:
         return torch.tensor(self.near)  # made once: a rollout looks in every step
 
+    @cached_property
+    def _code(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Smallest value of each number, how many it has, and where its part of a code begins."""
+        return torch.tensor(self.lowest), torch.tensor(self.choices), torch.tensor((0, *self.choices[:-1])).cumsum(0)
+
     def __call__(self, observation: Tensor) -> Tensor:
-        """Code observations [..., d] as features [..., width], float32."""
+        """Code observations [..., d] as features [..., width], float32.
+
+        Raises: TradeoffError for whole numbers outside of their space, on the CPU; elsewhere looking would cost a wait.
+        """
         if not self.one_hot:
             return self.numbered(observation).float()
-        offset = torch.tensor(np.cumsum((0, *self.choices[:-1])) - np.array(self.lowest), device=observation.device)
+        lowest, choices, begin = (x.to(observation.device) for x in self._code)
+        index = observation.long() - lowest
+        if index.device.type == "cpu" and (wrong := (index < 0) | (index >= choices)).any():
+            *_, i = at = tuple(wrong.nonzero()[0].tolist())
+            low, high = self.lowest[i], self.lowest[i] + self.choices[i] - 1
+            raise TradeoffError(
+                f"observation[{i}] is {observation[at].item()}; its space holds whole numbers from {low} to {high}: "
+                "widen the space, or repair the environment"
+            )
         code = torch.zeros(*observation.shape[:-1], self.width, device=observation.device)
-        return code.scatter_(-1, observation.long() + offset, 1.0)
+        return code.scatter_(-1, index + begin, 1.0)
 
 
 def make_features(space: spaces.Space, near: tuple[int, ...] = ()) -> Features:

@@ -18,7 +18,7 @@ from tradeoff.engine import (
     make_head,
 )
 from tradeoff.engine.features import WIDEST
-from tradeoff.envs import make
+from tradeoff.envs import TradeoffError, make
 
 CONFIG = LearnerConfig(rollout_steps=10, environments=2, minibatches=2)
 
@@ -88,3 +88,14 @@ def test_closeness_by_lidar_is_near_and_followed_by_the_moments() -> None:
     far = data.observation[..., 24:].double().pow(10).movedim(1, 0).flatten(1, 2)  # [policies, samples, bins]
     assert torch.allclose(learner.population.observations.mean[:, 72:], far.mean(1), atol=1e-5)
     assert torch.allclose(learner.population.observations.variance[:, 72:], far.var(1, correction=0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"), [([[1, 5], [2, 2]], r"\[0\] is 1; .* 2 to 3"), ([[2, 8]], r"\[1\] is 8; .* 5 to 7")]
+)
+def test_whole_numbers_outside_of_their_space_are_refused(seen: list[list[int]], said: str) -> None:
+    """One more lit the first slot of the next number, or none at all."""
+    features = make_features(spaces.Box(np.array([2, 5]), np.array([3, 7]), dtype=np.int64))
+    assert features(torch.tensor([[3, 7]])).tolist() == [[0, 1, 0, 0, 1]]
+    with pytest.raises(TradeoffError, match=f"observation{said}: widen"):
+        features(torch.tensor(seen))
