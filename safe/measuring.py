@@ -128,7 +128,8 @@ class Watch:
                     f"cost {name!r} is negative ({self.low[i]:.4g}); a cost is kept low: limit a reward by '>='",
                 )
         for i in c.index.tolist():
-            if self.rollouts >= self.patience and self._still(i):
+            # A cost of 0 may be one that the policy does not cause yet: what stayed so is told when the run ends.
+            if self.rollouts >= self.patience and self._still(i) and self.low[i] != 0:
                 self._tell(
                     f"{c.channels[i]} still",
                     f"{c.channels[i]!r} has been {self.low[i]:.4g} at every step of {self.rollouts} rollouts; its "
@@ -151,8 +152,8 @@ class Watch:
         c = self.constraints
         idle = [i for i in dict.fromkeys(c.index.tolist()) if self._still(i) and self.low[i] == 0]
         return [
-            f"{c.channels[i]!r} was 0 at every step of {self.rollouts} rollouts; its limit steered nothing: is the "
-            "channel wired up?"
+            f"{c.channels[i]!r} was 0 at every step of {self.rollouts} rollouts, so its limit steered nothing: either "
+            "no policy did what costs, or its channel is not wired up"
             for i in idle
         ]
 

@@ -131,10 +131,25 @@ def test_a_negative_cost_is_told_once(bound) -> None:
 
 def test_a_cost_that_never_moves_is_told(bound) -> None:
     measure = MeasuredReturns(bound(Constraint(cost="cost", limit=1.0)))
-    with pytest.warns(SafetyWarning, match="has been 0 at every step of 20 rollouts"):
+    with pytest.warns(SafetyWarning, match="has been 2 at every step of 20 rollouts"):
         for _ in range(PATIENCE):
-            found = measure.update(_rollout([[[[1.0, 0.0]]]], [[[True]]]))
-    assert found.tolist() == [[1, 0]]
+            found = measure.update(_rollout([[[[1.0, 2.0]]]], [[[True]]]))
+    assert found.tolist() == [[1, 2]]
+
+
+def test_a_cost_of_0_is_told_at_the_end_of_a_run_and_only_if_it_never_came(bound) -> None:
+    # A robot that is limited in speed is slow at first: no cost for many rollouts, then some.
+    measure = MeasuredReturns(bound(Constraint(cost="cost", limit=1.0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3 * PATIENCE):
+            measure.update(_rollout([[[[1.0, 0.0]]]], [[[True]]]))
+        assert measure.watch.idle() == [
+            "'cost' was 0 at every step of 60 rollouts, so its limit steered nothing: either no policy did what costs, or "
+            "channel is not wired up"
+        ]
+        measure.update(_rollout([[[[1.0, 1.0]]]], [[[True]]]))
+    assert measure.watch.idle() == []
 
 
 def test_an_environment_that_never_ends_an_episode_is_told(bound) -> None:
