@@ -5,30 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations, cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeoff.drawing import blank, curve
+from tradeoff.drawing import Formats, curve, run_words
 from tradeoff.errors import BadInput
-from tradeoff.evaluation.plots import write_whole
+from tradeoff.evaluation.plots import COLUMN, ENOUGH, PAGE, blank, draw_runs, entitle, in_print, save
 from tradeoff.morl import Front
 from tradeoff.replay import Opened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 Curves = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def draw_all(fronts: Sequence[Front], folder: Path) -> list[Path]:
-    """Draw fronts.png and hypervolume.png into `folder`; returns their paths.
+@in_print
+def draw_all(fronts: Sequence[Front], folder: Path, formats: Formats = ("png",)) -> list[Path]:
+    """Draw the runs' fronts and their hypervolume over steps into `folder`; returns the paths.
 
-    The runs must have passed `check_comparable`.
+    fronts.png: with two objectives a panel per seed; with more a picture per seed, a panel per pair of objectives.
+    hypervolume.png: see `draw_curves`. formats: of the pictures. The runs must have passed `check_comparable`.
     """
-    return [draw_fronts(fronts, folder / "fronts.png"), draw_curves(fronts, folder / "hypervolume.png")]
+    seeds = by(fronts, "seed")
+    if len(fronts[0].objectives) == 2 or len(seeds) == 1:
+        pictures = {"fronts": draw_fronts(seeds, fronts)}
+    else:
+        pictures = {f"fronts-seed-{seed}": draw_fronts({seed: group}, fronts) for seed, group in seeds.items()}
+    pictures["hypervolume"] = draw_curves(fronts)
+    return [save(figure, folder / f"{name}.{kind}") for name, figure in pictures.items() for kind in formats]
 
 
 def check_comparable(runs: Sequence[Opened]) -> None:
@@ -41,55 +50,73 @@ def check_comparable(runs: Sequence[Opened]) -> None:
             raise BadInput(f"these runs differ in {name} ({different}), so they cannot be compared; {option}")
 
 
-def common_curves(runs: Sequence[Curves]) -> Curves:
-    """Steps [t] and values [runs, t] of curves that are steps of a staircase, from the last first step to the first
-    last one.
+def held_curves(runs: Sequence[Curves], stop: float) -> Curves:
+    """Steps [t] and values [runs, t] of curves that are steps of a staircase, from the last first step to `stop`.
 
-    Each run holds its value until its next evaluation.
+    Each run holds its value until its next evaluation, and its last one to the end.
     """
-    start, stop = max(steps[0] for steps, _ in runs), min(steps[-1] for steps, _ in runs)
-    every = np.unique(np.concatenate([steps for steps, _ in runs]))
-    grid = every[(every >= start) & (every <= max(start, stop))]
+    start = max(steps[0] for steps, _ in runs)
+    every = np.unique(np.concatenate([*(steps for steps, _ in runs), [stop]]))
+    grid = every[every >= start]
     return grid, np.stack([values[np.searchsorted(steps, grid, side="right") - 1] for steps, values in runs])
 
 
-def draw_curves(fronts: Sequence[Front], path: Path) -> Path:
-    """Hypervolume over real environment steps: per method the median, the middle half and the range of its runs."""
-    figure = blank(7.0, 4.5)
+@in_print
+def draw_curves(fronts: Sequence[Front]) -> Figure:
+    """Hypervolume over real environment steps: a line per run, or of four or more runs of a method their median and
+    middle half; at the right end, as diamonds, the hypervolume that each run reports.
+    """
+    figure = blank(COLUMN, 2.4)
     axes = figure.add_subplot()
-    for colour, (method, group) in zip(_colours(), by_method(fronts).items(), strict=False):
-        steps, values = common_curves([curve(front) for front in group])
-        low, first, median, third, high = np.quantile(values, [0.0, 0.25, 0.5, 0.75, 1.0], axis=0)
-        axes.fill_between(steps, low, high, color=colour, alpha=0.12, lw=0)
-        axes.fill_between(steps, first, third, color=colour, alpha=0.3, lw=0)
-        label = f"{method}, {len(group)} run{'s' * (len(group) > 1)}"
-        axes.plot(steps, median, color=colour, lw=2, marker=".", ms=4, label=label)
-    _finish(axes, "environment steps", "hypervolume of the archive")
-    return write_whole(path, lambda part: figure.savefig(part, dpi=150))
+    groups = by(fronts, "method")
+    curves = {method: [curve(front) for front in group] for method, group in groups.items()}
+    stop = max(steps[-1] for runs in curves.values() for steps, _ in runs)
+    for place, (colour, (method, group)) in enumerate(zip(_colours(), groups.items(), strict=False)):
+        steps, values = held_curves(curves[method], stop)
+        draw_runs(axes, steps, values, colour, f"{method}, {len(group)} run{'s' * (len(group) > 1)}")
+        reported = [front.indicators["hypervolume"]["value"] for front in group]
+        at = np.full(len(group), stop * (1.03 + 0.03 * place))
+        axes.plot(at, reported, "d", color=colour, mfc="none", ms=3, label=None)
+    axes.plot([], [], "d", color="#444444", mfc="none", ms=3, label="reported, on fresh seeds")
+    _finish(axes, "environment steps", "hypervolume")
+    band = f" Band: middle half, from {ENOUGH} runs on." if max(map(len, groups.values())) >= ENOUGH else ""
+    said = f"Lines: each archive by its own evaluations, the last held to the end.{band} Diamonds: final scores."
+    entitle(figure, f"Hypervolume on {fronts[0].env}", f"{said} {run_words(fronts)}")
+    return figure
 
 
-def draw_fronts(fronts: Sequence[Front], path: Path) -> Path:
-    """All fronts in one picture: a panel per pair of objectives, a colour per run."""
+@in_print
+def draw_fronts(seeds: dict[Any, list[Front]], fronts: Sequence[Front]) -> Figure:
+    """Fronts of one seed or more: a panel per seed and pair of objectives, a colour per method among all `fronts`."""
     names = fronts[0].objectives
     pairs = list(combinations(range(len(names)), 2))
-    columns = min(3, len(pairs))
-    lines = -(-len(pairs) // columns)
-    figure = blank(6.5 if columns == 1 else 4.2 * columns, 4.5 if lines == 1 else 3.6 * lines)
-    for place, (i, j) in enumerate(pairs, start=1):
-        axes = figure.add_subplot(lines, columns, place)
-        for colour, marker, front in zip(_colours(), cycle("os^DvP*"), fronts, strict=False):
-            label = f"{front.indicators['method']}, seed {front.indicators['seed']}"
+    panels = [(seed, i, j) for seed in seeds for i, j in pairs]
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = blank(COLUMN if columns == 1 else PAGE, 2.2 * lines + 0.2)
+    styles = dict(zip(by(fronts, "method"), zip(_colours(), cycle("os^DvP*"), strict=False), strict=False))
+    common = len(pairs) == 1  # panels of one pair share their axes, so that they can be compared
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=common, sharey=common).ravel()
+    for axes, (seed, i, j) in zip(grid, panels, strict=False):
+        for front in seeds[seed]:
+            colour, marker = styles[front.indicators["method"]]
+            label = front.indicators["method"]
             where = front.points[:, i], front.points[:, j]
-            axes.scatter(*where, s=40, marker=marker, facecolors="none", edgecolors=colour, label=label)
-        _finish(axes, names[i], names[j], legend=place == 1)
-    return write_whole(path, lambda part: figure.savefig(part, dpi=150))
+            axes.scatter(*where, s=10, marker=marker, facecolors="none", edgecolors=colour, linewidths=0.7, label=label)
+        _finish(axes, names[i], names[j], legend=axes is grid[0])
+        axes.set_title(f"seed {seed}" if common else "")
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    shown = [front for group in seeds.values() for front in group]
+    entitle(figure, f"Fronts on {fronts[0].env}", f"Mean returns on fresh seeds. {run_words(shown)}")
+    return figure
 
 
-def by_method(fronts: Sequence[Front]) -> dict[str, list[Front]]:
-    """Fronts under the name of their method, in the order given."""
-    groups: dict[str, list[Front]] = {}
+def by(fronts: Sequence[Front], name: str) -> dict[Any, list[Front]]:
+    """Fronts under their method or seed, in the order given."""
+    groups: dict[Any, list[Front]] = {}
     for front in fronts:
-        groups.setdefault(front.indicators["method"], []).append(front)
+        groups.setdefault(front.indicators[name], []).append(front)
     return groups
 
 
@@ -99,7 +126,7 @@ def _colours() -> Iterator[str]:
 
 def _finish(axes: Axes, horizontal: str, vertical: str, legend: bool = True) -> None:
     axes.set(xlabel=horizontal, ylabel=vertical)
-    axes.grid(color="#DDDDDD", lw=0.6)
+    axes.grid(color="#DDDDDD", lw=0.4)
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
         axes.legend(frameon=False)

@@ -115,11 +115,11 @@ def plot(words: Sequence[str]) -> None:
     given = options.parse(options.Plot, words, "plot")
     for folder in given.runs:
         check_run(folder)
-    from tradeoff import beside, drawing, replay, results
+    from tradeoff import beside, curves, drawing, replay, results
 
     kinds = {results.kind_in(folder) for folder in given.runs}
     if kinds == {results.TRAINED}:
-        drawn = [results.TRAINED.draw(results.TRAINED.load(folder), folder, None) for folder in given.runs]
+        drawn = [curves.draw(results.TRAINED.load(folder), folder, None, given.format) for folder in given.runs]
         print("\n".join(str(path) for paths in drawn for path in paths))
         return
     if given.out:
@@ -129,10 +129,10 @@ def plot(words: Sequence[str]) -> None:
     beside.check_comparable(runs)
     paths: list[Path] = []
     for folder, run in zip(given.runs, runs, strict=True):
-        paths += drawing.draw(run.front, folder, run.horizon)
+        paths += drawing.draw(run.front, folder, run.horizon, given.format)
     if len(runs) > 1:
         plots = given.out or given.runs[0].parent / f"plots-{fronts[0].env.replace('/', '-')}"
-        paths += beside.draw_all(fronts, plots)
+        paths += beside.draw_all(fronts, plots, given.format)
     print("\n".join(map(str, paths)))
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeoff import limit_front
-from tradeoff.drawing import blank
+from tradeoff.drawing import Formats, seed_words
 from tradeoff.engine.trained import Trained
 from tradeoff.evaluation import bootstrap_interval, interquartile_mean
-from tradeoff.evaluation.plots import write_whole
+from tradeoff.evaluation.plots import COLUMN, ENOUGH, PAGE, blank, entitle, in_print, save
 from tradeoff.safe.constraints import Constraint, Scale
 from tradeoff.settings import FILE, read_settings
 from tradeoff.summary import files
@@ -35,29 +35,37 @@ class Panel(NamedTuple):
     aims: tuple[float, ...] = ()  # what training keeps to, where that is another number
 
 
-def draw(trained: Trained, folder: Path, horizon: int | None) -> list[Path]:
+@in_print
+def draw(trained: Trained, folder: Path, horizon: int | None, formats: Formats = ("png",)) -> list[Path]:
     """Draw curve.png over training steps: value, every channel as its limits measure it with these limits, and the
-    price of each limit.
+    multiplier of each limit. formats: of the pictures.
 
-    The line is the median over policies, the band the middle half of them.
+    A line per policy, or with more than eight their median; from four on the middle half of them is shaded.
     """
     config = read_settings(folder).config if (folder / FILE).is_file() else None
     found = panels(trained, getattr(config, "scale", "episodic"), getattr(config, "margin", 0.0))
     steps = np.array([float(row["steps"]) for row in trained.history])
     columns = 2 if len(found) == 4 else min(len(found), 3)
     rows = -(-len(found) // columns)
-    figure = blank(4.2 * columns, 3.2 * rows + 0.3)
+    figure = blank(COLUMN if columns == 1 else PAGE, 1.9 * rows + 0.1)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, found, strict=False):
         _draw(axes, steps, panel)
         if panel is found[0] or panel.limits:
-            axes.legend(frameon=False, fontsize=8)
+            axes.legend(frameon=False)
         axes.set_xlabel("training steps" if len(trained) == 1 else f"training steps of all {len(trained)} policies")
     for axes in grid[len(found) :]:
         axes.remove()
-    figure.suptitle(f"{trained.indicators['method']} on {trained.env}")
-    paths = [write_whole(folder / PICTURES[0], lambda path: figure.savefig(path, dpi=150))]
-    return [*paths, *limit_front.draw(trained, folder)] if "front" in trained.indicators else paths
+    entitle(figure, f"{trained.indicators['method']} on {trained.env}", _caption(trained))
+    paths = [save(figure, folder / f"curve.{kind}") for kind in formats]
+    return [*paths, *limit_front.draw(trained, folder, formats)] if "front" in trained.indicators else paths
+
+
+def _caption(trained: Trained) -> str:
+    scores = trained.indicators
+    limits = f", limits {'; '.join(scores['limits'])}" if scores.get("limits") else ""
+    steps = f"{scores['real_environment_steps']['total']:,} environment steps"
+    return f"Evaluations during training. {steps}, {seed_words([scores])}, discount {scores['discount']:g}{limits}."
 
 
 def panels(trained: Trained, scale: Scale, margin: float) -> list[Panel]:
@@ -98,7 +106,7 @@ def _prices(trained: Trained) -> list[Panel]:
         return []
     paid = np.moveaxis(series(trained, "prices"), -1, 0)
     names = trained.indicators["limits"]
-    return [Panel(f"price of {name}", "objective per unit", x) for name, x in zip(names, paid, strict=True)]
+    return [Panel(f"multiplier of {name}", "objective per unit", x) for name, x in zip(names, paid, strict=True)]
 
 
 def _limits(trained: Trained, channel: str, scale: Scale) -> tuple[Constraint, ...]:
@@ -118,14 +126,17 @@ def _unit(scale: Scale, discount: float) -> str:
 
 
 def _draw(axes: Any, steps: Array, panel: Panel) -> None:
-    low, middle, high = np.quantile(panel.values, (0.25, 0.5, 0.75), axis=1)
     policies = panel.values.shape[1]
-    if policies > 1:
+    mark = "o" if len(steps) < 3 else None
+    if policies <= FEW:
+        label = "the policy" if policies == 1 else None if policies >= ENOUGH else f"each of {policies} policies"
+        faint = {"alpha": 0.35, "linewidth": 0.5} if policies >= ENOUGH else {}
+        for i, values in enumerate(panel.values.T):
+            axes.plot(steps, values, color=LINE, marker=mark, label=None if i else label, **faint)
+    if policies >= ENOUGH:
+        low, middle, high = np.quantile(panel.values, (0.25, 0.5, 0.75), axis=1)
         axes.fill_between(steps, low, high, color=LINE, alpha=0.2, linewidth=0, label="middle half")
-    if 1 < policies <= FEW:
-        axes.plot(steps, panel.values, color=LINE, alpha=0.35, linewidth=0.8)
-    label = f"median of {policies} policies" if policies > 1 else "the policy"
-    axes.plot(steps, middle, color=LINE, marker="o" if len(steps) < 3 else None, label=label)
+        axes.plot(steps, middle, color=LINE, marker=mark, label=f"median of {policies} policies")
     _bars(axes, panel)
     known = [c.limits[0] for c in panel.limits]
     threshold = usual_size(panel.values, known)
@@ -139,10 +150,10 @@ def _bars(axes: Any, panel: Panel) -> None:
     for c in panel.limits:
         for i, limit in enumerate(c.limits[:FEW]):
             label = f"limit {c.sense} {'/'.join(f'{x:g}' for x in c.limits)}" if i == 0 else None
-            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2, label=label)
+            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=0.8, label=label)
     for i, aim in enumerate(panel.aims[:FEW]):
         label = f"trained to keep {aim:g}" if i == 0 else None
-        axes.axhline(aim, color=AIM, linestyle=":", linewidth=1.2, label=label)
+        axes.axhline(aim, color=AIM, linestyle=":", linewidth=0.8, label=label)
     bottom, top = axes.get_ylim()
     for c in panel.limits:
         if len(c.limits) == 1:
@@ -168,7 +179,7 @@ def summary(trained: Trained, folder: Path) -> str:
     lines = [
         f"{scores['method']} on {trained.env}, seed {scores['seed']}, discount {scores['discount']:g}, "
         f"{len(trained)} {'policies' if len(trained) > 1 else 'policy'}",
-        f"  value              {_spread(scores['value'])}; likeliest actions: {_spread(scores['deterministic_value'])}",
+        f"  value              {_spread(scores['value'])}; deterministic: {_spread(scores['deterministic_value'])}",
         *_maximised(trained),
         *(f"  {name:<18} {_spread(x)}" for name, x in _channels(trained)),
         *_limit_lines(scores),
@@ -210,9 +221,9 @@ def _limit_lines(scores: dict[str, Any]) -> list[str]:
         return []
     lines = [f"  limits             {_held(scores, scores['limits'])}"]
     if "likeliest_actions" in scores:
-        lines.append(f"    likeliest actions  {_held(scores['likeliest_actions'], scores['limits'])}")
+        lines.append(f"    deterministic      {_held(scores['likeliest_actions'], scores['limits'])}")
     prices = ", ".join(f"{name}: {_spread(x)}" for name, x in scores.get("prices", {}).items())
-    return [*lines, f"  prices             {prices}"] if prices else lines
+    return [*lines, f"  multipliers        {prices}"] if prices else lines
 
 
 def _held(found: dict[str, Any], limits: list[str]) -> str:

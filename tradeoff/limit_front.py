@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeoff.drawing import blank
+from tradeoff.drawing import Formats, seed_words
 from tradeoff.engine.files import write_atomically
 from tradeoff.engine.trained import Trained
-from tradeoff.evaluation.plots import EXACT, FOUND, write_whole
+from tradeoff.evaluation.plots import EXACT, FOUND, PAGE, blank, entitle, in_print, save
 from tradeoff.safe.conditioned_methods import ranges_of
 from tradeoff.safe.constraints import Constraint
 
@@ -21,21 +21,28 @@ FILES = ("front.csv", "front.png")
 Array = NDArray[np.float64]
 
 
-def draw(trained: Trained, folder: Path) -> list[Path]:
+@in_print
+def draw(trained: Trained, folder: Path, formats: Formats = ("png",)) -> list[Path]:
     """Write front.csv, a row per policy and limit, and draw front.png, a row of pictures per range of limits.
 
     Left: value against what was measured, with the exact front where it is known. Middle: what was measured against
-    the limit, with the forbidden side. Right: the price against the limit.
+    the limit, with the forbidden side. Right: the multiplier against the limit.
     """
     path, ranges = folder / FILES[0], ranges_of(trained)
     write_atomically(path, table(trained.indicators["front"]).encode())
-    figure = blank(12.0, 3.6 * len(ranges))
+    figure = blank(PAGE, 2.1 * len(ranges))
     for pictures, (i, c) in zip(figure.subplots(len(ranges), 3, squeeze=False), enumerate(ranges), strict=True):
         _value(pictures[0], c, sweep(trained, i))
         _kept(pictures[1], c, sweep(trained, i))
         _price(pictures[2], c, sweep(trained, i))
-    figure.suptitle(f"{trained.indicators['method']} on {trained.env}: one training, any limit")
-    return [path, write_whole(folder / FILES[1], lambda part: figure.savefig(part, dpi=150))]
+    scores = trained.indicators
+    said = f"{scores['real_environment_steps']['total']:,} environment steps, {seed_words([scores])}"
+    entitle(
+        figure,
+        f"{scores['method']} on {trained.env}: one training, any limit",
+        f"Means over fresh episodes, bars: one standard error. {said}, discount {scores['discount']:g}.",
+    )
+    return [path, *(save(figure, folder / f"front.{kind}") for kind in formats)]
 
 
 def table(front: list[dict[str, Any]]) -> str:
@@ -82,9 +89,9 @@ def _value(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
     if "exact_value" in rows[0]:
         bound, best = column(rows, f"limit {c.cost}"), column(rows, "exact_value")
         order = np.argsort(bound, kind="stable")
-        axes.plot(bound[order], best[order], color=EXACT, marker="o", mfc="none", lw=1.2, label="exact, at the limit")
+        axes.plot(bound[order], best[order], color=EXACT, marker="o", mfc="none", lw=0.8, label="exact, at the limit")
     errors = {"xerr": column(rows, f"{c.cost}_stderr"), "yerr": column(rows, "value_stderr")}
-    axes.errorbar(column(rows, c.cost), column(rows, "value"), **errors, fmt="o", ms=4, color=FOUND, label="found")
+    axes.errorbar(column(rows, c.cost), column(rows, "value"), **errors, fmt="o", ms=2.5, color=FOUND, label="found")
     _finish(axes, f"{c.cost} per episode", "value")
 
 
@@ -92,7 +99,7 @@ def _kept(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
     ends = np.array(c.limits)
     errors = column(rows, f"{c.cost}_stderr")
     axes.plot(ends, ends, color=EXACT, ls="--", lw=1, label="limit")
-    axes.errorbar(column(rows, f"limit {c.cost}"), column(rows, c.cost), yerr=errors, fmt="o", ms=4, color=FOUND)
+    axes.errorbar(column(rows, f"limit {c.cost}"), column(rows, c.cost), yerr=errors, fmt="o", ms=2.5, color=FOUND)
     bottom, top = axes.get_ylim()
     axes.fill_between(ends, ends, top if c.sense == "<=" else bottom, color=EXACT, alpha=0.07, lw=0, label="forbidden")
     axes.set_ylim(bottom, top)
@@ -100,10 +107,12 @@ def _kept(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
 
 
 def _price(axes: Any, c: Constraint, rows: list[dict[str, Any]]) -> None:
-    axes.plot(column(rows, f"limit {c.cost}"), column(rows, f"price {c.cost}"), "o", ms=4, color=FOUND, label="price")
+    axes.plot(
+        column(rows, f"limit {c.cost}"), column(rows, f"price {c.cost}"), "o", ms=2.5, color=FOUND, label="multiplier"
+    )
     _finish(axes, f"limit, {c.cost} {c.sense}", "value per unit")
 
 
 def _finish(axes: Any, horizontal: str, vertical: str) -> None:
     axes.set(xlabel=horizontal, ylabel=vertical)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)

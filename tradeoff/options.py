@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
@@ -100,6 +100,7 @@ class Plot:
 
     runs: Positional[tuple[Path, ...]]  # their folders
     out: Path | None = None  # folder for pictures of several runs; None: beside the first run, plots-ENV
+    format: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)  # of the pictures; several give a file of each
 
 
 @dataclass(frozen=True, kw_only=True)

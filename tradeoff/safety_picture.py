@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,32 +10,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeoff.drawing import blank
-from tradeoff.evaluation.plots import write_whole
+from tradeoff.evaluation.plots import COLUMN, blank, entitle, in_print, save
 from tradeoff.safe.report import Bound, CostReport
 
 if TYPE_CHECKING:
     from tradeoff.safety import Finding
 
+MOST_BARS = 12  # different costs up to which each has a bar of its own
 MOST = 12  # panels; what lies beyond is in safety.json alone
 BARS, LIMIT = "#56B4E9", "#D55E00"
 LINES = {"mean": ("#0072B2", "-"), "quantile": ("#009E73", "-."), "cvar": ("black", ":")}
 
 
+@in_print
 def draw(findings: Sequence[Finding], path: Path, title: str) -> Path:
     """A histogram per policy, way of choosing actions and limit, at most MOST of them. Returns the file's path."""
     shown = findings[:MOST]
     columns = min(len(shown), 2)
     rows = -(-len(shown) // columns)
-    figure = blank(6.8 * columns, 3.9 * rows + 0.4)
+    figure = blank(COLUMN * columns, 3.0 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, finding in zip(grid, shown, strict=False):
         _panel(axes, finding)
     for axes in grid[len(shown) :]:
         axes.remove()
     rest = f" (the first {MOST} of {len(findings)} pictures)" if len(findings) > MOST else ""
-    figure.suptitle(title + rest)
-    return write_whole(path, partial(figure.savefig, dpi=130))
+    entitle(figure, title + rest)
+    return save(figure, path)
 
 
 def window(report: CostReport, costs: NDArray[np.float64]) -> tuple[float, float]:
@@ -56,7 +56,7 @@ def _lines(report: CostReport) -> list[Bound]:
 def _panel(axes: Any, finding: Finding) -> None:
     report, costs = finding.report, finding.costs
     limit, (low, high) = report.limit, window(report, costs)
-    axes.hist(costs, bins=_bins(costs), color=BARS, weights=np.full(len(costs), 1 / len(costs)), label="episodes")
+    _histogram(axes, costs, high - low)
     axes.axvline(limit.limits[0], color=LIMIT, linestyle="--", label=f"limit {limit.sense} {limit.limits[0]:g}")
     for bound in _lines(report):
         colour, style = LINES[bound.quantity]
@@ -69,8 +69,7 @@ def _panel(axes: Any, finding: Finding) -> None:
         xlim=(low, high), xlabel=f"{limit.cost} per episode", ylabel="share of episodes",
         title=f"policy {finding.policy}, {finding.actions} actions, {100 * report.confidence:g} % confidence",
     )  # fmt: skip
-    axes.title.set_fontsize(10)
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(-0.1, -0.22))
 
 
 def _name(bound: Bound, finding: Finding) -> str:
@@ -80,11 +79,30 @@ def _name(bound: Bound, finding: Finding) -> str:
     return f"{what[bound.quantity]} {side}"
 
 
-def _bins(costs: NDArray[np.float64]) -> Any:
-    """A bar per value where there are few, else forty."""
+def _histogram(axes: Any, costs: NDArray[np.float64], width: float) -> None:
+    """Shares of episodes: a bar at each value where there are few, else bins of one width over their whole range.
+
+    width: of the picture; a bar is at most a fortieth of it, so that a single value is not drawn as a range.
+    """
+    share = np.full(len(costs), 1 / len(costs))
     values = np.unique(costs)
-    if len(values) > 40:
-        return 40
-    gap = np.diff(values).min() if len(values) > 1 else 1.0
-    count = (values[-1] - values[0]) / gap
-    return 40 if count > 60 else np.linspace(values[0] - gap / 2, values[-1] + gap / 2, round(count) + 2)
+    if len(values) <= MOST_BARS:
+        gap = np.diff(values).min() if len(values) > 1 else width
+        heights = [share[costs == value].sum() for value in values]
+        axes.bar(values, heights, width=min(0.8 * gap, width / 40), color=BARS, label="episodes")
+        return
+    axes.hist(costs, bins=bin_edges(costs), color=BARS, weights=share, label="episodes")
+
+
+def bin_edges(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges of ten to forty bins of one width; of a whole number of units where all costs are whole numbers.
+
+    Source: Freedman and Diaconis 1981, Z. Wahrscheinlichkeitstheorie 57 (the width between the two bounds).
+    """
+    low, high = float(costs.min()), float(costs.max())
+    first, third = np.quantile(costs, (0.25, 0.75))
+    width = max(2.0 * (third - first) * len(costs) ** (-1 / 3), (high - low) / 40)
+    width = min(width, (high - low) / 10)
+    if (costs == np.round(costs)).all():
+        width, low, high = max(1.0, np.ceil(width)), low - 0.5, high + 0.5
+    return np.asarray(low + width * np.arange(np.ceil((high - low) / width - 1e-9) + 1))

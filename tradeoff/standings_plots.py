@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -11,40 +10,50 @@ from typing import Any
 import numpy as np
 
 from tradeoff.benchmark import Job
-from tradeoff.drawing import blank
+from tradeoff.beside import COLOURS, held_curves
+from tradeoff.drawing import seed_words
 from tradeoff.engine.trained import Trained
 from tradeoff.evaluation import nondominated
-from tradeoff.evaluation.plots import write_whole
+from tradeoff.evaluation.plots import COLUMN, blank, draw_runs, entitle, in_print, save
 from tradeoff.standings import bound_of, excess
 
 PICTURES = ("curves.png", "costs.png")
 
 
+@in_print
 def draw(jobs: Sequence[Job], out: Path) -> list[Path]:
-    """curves.png: return and worst excess over training steps, median and range over runs. costs.png: final ones."""
+    """Draw curves.png, return and worst excess over training steps, and costs.png, where the policies ended up.
+
+    Curves are a line per policy, from four on their median and middle half.
+    """
     groups: dict[str, dict[str, list[Trained]]] = {}
     for job in jobs:
         groups.setdefault(job.config.env, {}).setdefault(job.config.name, []).append(Trained.load(job.folder))
     bounds = {job.config.env: bound_of(job) for job in jobs}
     pictures = (_curves(groups, bounds), _costs(groups, bounds))
-    return [
-        write_whole(out / name, partial(figure.savefig, dpi=130))
-        for name, figure in zip(PICTURES, pictures, strict=True)
-    ]
+    return [save(figure, out / name) for name, figure in zip(PICTURES, pictures, strict=True)]
 
 
 def _curves(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) -> Any:
-    figure = blank(3.6 * len(groups), 5.0)
+    figure = blank(max(COLUMN, 2.3 * len(groups)), 3.4)
     grid = figure.subplots(2, len(groups), squeeze=False)
     for (env, methods), above, below in zip(groups.items(), *grid, strict=True):
-        for name, runs in methods.items():
-            steps = np.array([row["steps"] for row in runs[0].history]) / len(runs[0])
+        stop = max(row["steps"] / len(run) for runs in methods.values() for run in runs for row in run.history)
+        for colour, (name, runs) in zip(cycle(COLOURS), methods.items(), strict=False):
             for axes, read in ((above, _value), (below, lambda row, b=bounds[env]: excess(b, row["returns"]))):
-                _band(axes, steps, [[read(row) for row in run.history] for run in runs], name)
-        below.axhline(0.0, color="black", linestyle="--", linewidth=1)
+                curves = [
+                    (np.array([row["steps"] / len(run) for row in run.history]), np.array(one, dtype=np.float64))
+                    for run in runs
+                    for one in zip(*(read(row) for row in run.history), strict=True)
+                ]
+                steps, values = held_curves(curves, stop)
+                draw_runs(axes, steps, values, colour, f"{name}, {len(values)} policies")
+        below.axhline(0.0, color="black", linestyle="--", linewidth=0.6)
         above.set(title=env, ylabel="return")
-        below.set(xlabel="training steps", ylabel="cost above the limit", yscale="symlog")
-    grid[0, 0].legend(frameon=False, fontsize=8)
+        below.set(xlabel="training steps per policy", ylabel="cost above the limit", yscale="symlog")
+    grid[0, 0].legend(frameon=False)
+    seeds = seed_words([run.indicators for methods in groups.values() for runs in methods.values() for run in runs])
+    entitle(figure, "", f"Evaluations during training, the last of each run held to the end; {seeds}.")
     return figure
 
 
@@ -52,21 +61,13 @@ def _value(row: dict[str, Any]) -> list[float]:
     return list(row["value"])
 
 
-def _band(axes: Any, steps: np.ndarray, runs: list[Any], name: str) -> None:
-    """Median and range over runs (all policies of each), cut to the shortest."""
-    count = min(len(run) for run in runs)
-    values = np.concatenate([np.array(run[:count], dtype=np.float64) for run in runs], 1)
-    (line,) = axes.plot(steps[:count], np.median(values, 1), label=name)
-    axes.fill_between(steps[:count], values.min(1), values.max(1), color=line.get_color(), alpha=0.15, linewidth=0)
-
-
 def _costs(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) -> Any:
-    figure = blank(3.9 * len(groups), 3.4)
+    figure = blank(max(COLUMN, 2.3 * len(groups)), 2.2)
     grid = figure.subplots(1, len(groups), squeeze=False)[0]
     for (env, methods), axes in zip(groups.items(), grid, strict=True):
         _plane(axes, methods, bounds[env])
         axes.set(title=env, xlabel="cost above the limit", ylabel="return")
-    grid[0].legend(frameon=False, fontsize=8)
+    grid[0].legend(frameon=False)
     return figure
 
 
@@ -78,12 +79,12 @@ def _plane(axes: Any, methods: dict[str, list[Trained]], bound: Any) -> None:
         earned = np.concatenate([run.indicators["value"] for run in runs])
         axes.plot(worst, earned, mark, label=name, alpha=0.7)
         found.append(np.stack([worst, earned], 1))
-    axes.step(*front(np.concatenate(found)).T, where="post", color="grey", linewidth=1, zorder=0, label="front")
+    axes.step(*front(np.concatenate(found)).T, where="post", color="grey", linewidth=0.6, zorder=0, label="front")
     exact = next(iter(methods.values()))[0].indicators.get("exact")
     if exact is not None:
         at = excess(bound, [exact["returns"]])
-        axes.plot(at, exact["value"], "*", color="black", markersize=11, zorder=0, label="exact optimum")
-    axes.axvline(0.0, color="black", linestyle="--", linewidth=1)
+        axes.plot(at, exact["value"], "*", color="black", markersize=6, zorder=0, label="exact optimum")
+    axes.axvline(0.0, color="black", linestyle="--", linewidth=0.6)
     low, high = axes.get_xlim()
     axes.axvspan(0.0, max(high, 0.0), color="#D55E00", alpha=0.07, linewidth=0)
     axes.set_xlim(low, high)

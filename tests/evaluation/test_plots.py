@@ -38,9 +38,18 @@ def test_a_picture_says_what_it_shows(tmp_path):
     text = path.read_text()
     found = [word for word in ("treasure", "time", "exact front", "found", "p2") if f"<!-- {word} -->" in text]
     assert len(found) == 5
-    curve = plot_indicator([0, 10], [[1.0, 2.0], [3.0, 5.0]], tmp_path / "i.svg", "hypervolume", exact=6.5).read_text()
-    shown = ("hypervolume", "environment steps", "median", "middle half", "range of 2 seeds", "exact 6.5")
-    assert [word for word in shown if f"<!-- {word} -->" not in curve] == []
+    runs = [[1.0, 2.0], [3.0, 5.0], [2.0, 4.0], [2.0, 3.0]]
+    few, enough = (
+        plot_indicator(
+            [0, 10], runs[:count], tmp_path / "i.svg", "hypervolume", exact=6.5, title="above", caption="below " * 30
+        ).read_text()
+        for count in (2, 4)
+    )
+    shown = ("hypervolume", "environment steps", "exact 6.5", "above")
+    assert [word for word in shown if f"<!-- {word} -->" not in few or f"<!-- {word} -->" not in enough] == []
+    assert few.count("below") == enough.count("below") == 30, "long captions are wrapped, not cut"
+    assert "<!-- 2 seeds -->" in few and "middle half" not in few
+    assert "<!-- 4 seeds: median and middle half -->" in enough
 
 
 def test_no_window_and_no_early_import(tmp_path):

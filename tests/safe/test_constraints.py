@@ -145,8 +145,8 @@ def test_a_cost_of_0_is_told_at_the_end_of_a_run_and_only_if_it_never_came(bound
         for _ in range(3 * PATIENCE):
             measure.update(_rollout([[[[1.0, 0.0]]]], [[[True]]]))
         assert measure.watch.idle() == [
-            "'cost' was 0 at every step of 60 rollouts, so its limit steered nothing: either no policy did what costs, or "
-            "channel is not wired up"
+            "'cost' was 0 at every step of 60 rollouts, so its limit steered nothing: either no policy did what costs, "
+            "or its channel is not wired up"
         ]
         measure.update(_rollout([[[[1.0, 1.0]]]], [[[True]]]))
     assert measure.watch.idle() == []

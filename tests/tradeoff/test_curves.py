@@ -52,7 +52,7 @@ def test_a_cost_is_drawn_as_its_limit_measures_it() -> None:
 def test_panels_are_channels_and_prices_and_a_value_that_is_no_channel() -> None:
     run = history(["heat <= 3", "speed >= 2"], prices=([[0.0, 0.5], [0.25, 0.5]], [[0.5, 0.0], [4.0, 0.0]]))
     found = {p.title: p for p in panels(run, "episodic", 0.25)}
-    both = ["price of heat <= 3", "price of speed >= 2"]
+    both = ["multiplier of heat <= 3", "multiplier of speed >= 2"]
     assert list(found) == ["value", "speed", "heat", *both]  # sums of speed are 9
     assert found[both[0]].values.tolist() == [[0, 0.25], [0.5, 4.0]]
     assert found[both[1]].values.tolist() == [[0.5, 0.5], [0, 0]]
@@ -73,8 +73,17 @@ def test_limits_lie_where_they_belong_and_forbid_their_own_side() -> None:
         assert (shade.y0, shade.y1) == pytest.approx((ends[0] or low, ends[1] or high))
         flat = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1]
         assert flat == [4.0, 3.5]
-        median = next(line for line in axes.lines if line.get_label() == "median of 2 policies")
-        assert median.get_ydata().tolist() == [2.0, 6.0] and axes.get_yscale() == "linear"
+        drawn = [line.get_ydata().tolist() for line in axes.lines[:2]]
+        assert drawn == [[1.0, 5.0], [3.0, 7.0]] and axes.lines[0].get_label() == "each of 2 policies"
+        assert len(axes.collections) == 0 and axes.get_yscale() == "linear"
+
+
+def test_four_policies_have_a_median_and_a_middle_half() -> None:
+    axes = blank(4, 3).subplots()
+    _draw(axes, np.array([0.0, 10.0]), Panel("heat", "", np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 12.0]])))
+    median = next(line for line in axes.lines if line.get_label() == "median of 4 policies")
+    assert median.get_ydata().tolist() == [2.5, 6.5]
+    assert [band.get_label() for band in axes.collections] == ["middle half"]
 
 
 def test_limits_of_several_policies_are_all_drawn() -> None:
@@ -107,8 +116,8 @@ def test_a_run_leaves_its_curves_with_the_limit_in_the_unit_it_was_given(tmp_pat
     # Every step of deep-sea-treasure costs 1.
     assert (measured(trained, 1, "average") == -1.0).all() and (measured(trained, 1, "episodic") <= -1.0).all()
     found = {p.title: p for p in panels(trained, "average", 0.0)}
-    assert list(found) == ["value", "treasure", "time", "price of time >= -1.5"]
-    assert (found["price of time >= -1.5"].values == 0).all()  # the limit was never broken
+    assert list(found) == ["value", "treasure", "time", "multiplier of time >= -1.5"]
+    assert (found["multiplier of time >= -1.5"].values == 0).all()  # the limit was never broken
     (folder / "curve.png").unlink()
     assert draw(trained, folder, None) == [folder / "curve.png"]
     assert (folder / "curve.png").read_bytes()[1:4] == b"PNG"
@@ -120,7 +129,7 @@ def test_prices_that_a_method_solves_for_are_drawn_and_told(tmp_path: Path) -> N
     small = ["--warmup", "64", "--batch", "16", "--hidden", "16", "--evaluate-every", "4", "--final-episodes", "2"]
     assert main(["train", "cvpo", *words, *small, "--quiet", "--out", str(tmp_path / "run")]) == 0
     trained = Trained.load(tmp_path / "run")
-    found = {p.title: p for p in panels(trained, "episodic", 0.0)}["price of time >= 1"].values
+    found = {p.title: p for p in panels(trained, "episodic", 0.0)}["multiplier of time >= 1"].values
     assert found.tolist() == [row["multiplier"][0] for row in trained.history] and found[-1, 0] > max(found[0, 0], 0)
     assert trained.indicators["prices"] == {"time >= 1": found[-1].tolist()}
 
@@ -131,8 +140,8 @@ def test_the_summary_says_who_keeps_the_limits_and_warns_where_one_way_of_acting
     scores["likeliest_actions"] = {"feasible": [True, False], "episodes_over_the_limit": [[0.0], [1.0]]}
     assert _limit_lines(scores) == [
         "  limits             held by 2 of 2 policies on average; episodes that break them: heat <= 3 in 50%",
-        "    likeliest actions  held by 1 of 2 policies on average; episodes that break them: heat <= 3 in 50%",
-        "  prices             heat <= 3: 2 [2, 2]",
+        "    deterministic      held by 1 of 2 policies on average; episodes that break them: heat <= 3 in 50%",
+        "  multipliers        heat <= 3: 2 [2, 2]",
     ]
     assert _warnings(scores) == [] and _warnings({"never_feasible": "never"}) == ["  warning            never"]
     apart = {"never_feasible": None, "broken_by_one_way_of_acting": ["policy 0: a", "policy 1: b", "policy 2: c"]}

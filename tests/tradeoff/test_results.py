@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tests.tradeoff.conftest import Refuses
-from tradeoff.beside import common_curves
 from tradeoff.cli import main
 from tradeoff.drawing import curve
 from tradeoff.morl import Front
@@ -92,17 +91,16 @@ def test_several_runs_beside_each_other(copied: Path, finished: Path, capsys: py
     assert min(path.stat().st_size for path in pictures.iterdir()) > 10_000
 
 
-def test_three_objectives_beside_each_other(finished: Path, tmp_path: Path) -> None:
+def test_three_objectives_beside_each_other(finished: Path) -> None:
     from dataclasses import replace
 
-    from matplotlib.image import imread
-
-    from tradeoff.beside import draw_fronts
+    from tradeoff.beside import by, draw_fronts
 
     front = Front.load(finished)
     cubic = replace(front, objectives=("a", "b", "c"), points=np.eye(3))
-    height, width, _ = imread(draw_fronts([cubic, cubic], tmp_path / "fronts.png")).shape
-    assert (width, height) == (1890, 675), "three panels of 4.2 x 4.5 inches in a row, at 150 dots per inch"
+    figure = draw_fronts(by([cubic, cubic], "seed"), [cubic, cubic])
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert figure.get_size_inches()[0] == 7.0, "a page wide"
 
 
 @pytest.mark.parametrize(("name", "value"), [("discount", 1.0), ("reference_point", [0.0, -50.0]), ("env", "other")])
@@ -119,15 +117,6 @@ def test_runs_of_another_horizon_cannot_be_compared(refuses: Refuses, copied: Pa
     settings["settings"]["horizon"] = 30
     (copied / "config.json").write_text(json.dumps(settings | {"digest": digest(settings)}))
     assert "differ in horizon (30, None)" in refuses("plot", copied, finished)
-
-
-def test_common_curves_hold_their_value_until_the_next_evaluation() -> None:
-    # The first run is known from step 10 to 40, the second from 20 to 50: common are 20 to 40, where either moves.
-    first = np.array([10.0, 30.0, 40.0]), np.array([1.0, 2.0, 3.0])
-    second = np.array([20.0, 35.0, 50.0]), np.array([5.0, 6.0, 7.0])
-    steps, values = common_curves([first, second])
-    assert steps.tolist() == [20, 30, 35, 40]
-    assert values.tolist() == [[1, 2, 2, 3], [5, 5, 6, 6]]
 
 
 def test_the_curve_is_the_history(finished: Path) -> None:

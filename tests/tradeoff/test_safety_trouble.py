@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import warnings
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
