@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tradeoff.evaluation.checks import Array, Mask, as_vector
-from tradeoff.evaluation.exact import channel_sums, policy_from_occupancy
+from tradeoff.evaluation.exact import best_policy, channel_sums, occupancy, policy_from_occupancy, transient_visits
 from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
 from tradeoff.evaluation.flows import Flows, flows, least_cost, power_of_two
 from tradeoff.evaluation.mixtures import best_mixture
+from tradeoff.evaluation.rational import best_average, needs_fractions
 
 
 class Limit(NamedTuple):
@@ -109,7 +110,8 @@ def _solve(space: Flows, weights: Array, limits: list[Limit]) -> ConstrainedOpti
     )
     rows, bounds = _rows(limits, len(weights))
     priced = [units[limit.channel] for limit in limits]
-    solve = _best_mixture if space.horizon else _best_flow
+    mixes = space.horizon or (space.average and needs_fractions(space.problem))
+    solve = _best_mixture if mixes else _best_flow
     found = solve(scaled, weights * units / unit, rows, bounds / priced)
     if found is None:
         raise _infeasible(space, limits)
@@ -128,10 +130,21 @@ def _best_flow(space: Flows, weights: Array, rows: Array, bounds: Array) -> tupl
 
 
 def _best_mixture(space: Flows, weights: Array, rows: Array, bounds: Array) -> tuple[Array, Array, Array] | None:
-    mixture = best_mixture(space.problem, weights, rows, bounds, space.horizon or 0)
+    """The same by mixing single policies: over a horizon, or for the average of a problem with rare transitions."""
+    problem, horizon, average = space.problem, space.horizon, space.average
+    mixture = best_mixture(
+        lambda gain: best_average(problem, gain) if average else best_policy(problem, gain, horizon=horizon),
+        lambda policy: occupancy(problem, policy, horizon=horizon, average=average),
+        weights,
+        rows,
+        bounds,
+    )
     if mixture is None:
         return None
-    return policy_from_occupancy(mixture.occupancy), mixture.occupancy, mixture.prices
+    if not average:
+        return policy_from_occupancy(mixture.occupancy), mixture.occupancy, mixture.prices
+    carry = sum(share * transient_visits(problem, policy) for share, policy in mixture.parts)
+    return *space.attained(mixture.occupancy, np.asarray(carry)), mixture.prices
 
 
 def _rows(limits: list[Limit], channels: int) -> tuple[Array, Array]:

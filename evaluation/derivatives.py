@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tradeoff.evaluation.chains import recurrent_classes
 from tradeoff.evaluation.checks import Array, as_vector
-from tradeoff.evaluation.exact import check_policy, recurrent_classes, refuse_endless, state_chain
+from tradeoff.evaluation.exact import check_policy, refuse_endless, state_chain
 from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, reachable_problem, reachable_states
 
 if TYPE_CHECKING:

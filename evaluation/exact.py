@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from tradeoff.evaluation.chains import recurrent_classes, share_of_time
 from tradeoff.evaluation.checks import Array, Mask, as_vector
 from tradeoff.evaluation.finite import FiniteProblem, NoConvergence, check_horizon, spread
 
@@ -60,7 +61,7 @@ def occupancy(problem: FiniteProblem, policy: ArrayLike, *, horizon: int | None 
     given = check_policy(problem, policy, horizon)
     if horizon is not None:
         return _occupancy_by_step(problem, given)
-    states = _share_of_time(problem, given) if average else _visits(problem, given)
+    states = share_of_time(state_chain(problem, given), problem.start) if average else _visits(problem, given)
     return np.where(problem.terminal, 0.0, states)[:, None] * given
 
 
@@ -190,35 +191,10 @@ def refuse_endless(problem: FiniteProblem, chain: sparse.csr_matrix, seen: Mask 
         )
 
 
-def recurrent_classes(chain: sparse.csr_matrix) -> list[NDArray[np.int64]]:
-    """Sets of states that are never left and in which every state leads to every other, as arrays of indices."""
-    from scipy.sparse.csgraph import connected_components
-
-    count, label = connected_components(chain, connection="strong")
-    rows, columns = chain.nonzero()
-    left = np.zeros(count, dtype=bool)
-    left[label[rows[label[rows] != label[columns]]]] = True
-    return [np.flatnonzero(label == index) for index in np.flatnonzero(~left)]
-
-
-def _share_of_time(problem: FiniteProblem, policy: Array) -> Array:
-    """Share of time [S]: the chance to end in each recurrent class times its stationary distribution."""
+def transient_visits(problem: FiniteProblem, policy: Array) -> Array:
+    """Expected number of times [S, A] that actions are taken in the states that a stationary policy leaves for good."""
     chain = state_chain(problem, policy)
-    seen = np.flatnonzero(spread(chain.T, problem.start > 0))
-    chain, start = chain[seen][:, seen], problem.start[seen]
-    classes = recurrent_classes(chain)
-    transient = np.ones(len(seen), dtype=bool)
-    transient[np.concatenate(classes)] = False
-    arrived = start + chain.T @ _flow(chain, transient, start, 1.0)
-    share = np.zeros(len(problem.start))
-    for members in classes:
-        share[seen[members]] = arrived[members].sum() * _stationary(chain[members][:, members].toarray())
-    return share
-
-
-def _stationary(chain: Array) -> Array:
-    """Stationary distribution of an irreducible chain; a terminal state, whose row is empty, keeps all."""
-    size = len(chain)
-    if size == 1:
-        return np.ones(1)
-    return np.asarray(np.linalg.solve((np.eye(size) - chain + 1.0).T, np.ones(size)))
+    lasting = np.concatenate(recurrent_classes(chain))
+    transient = spread(chain.T, problem.start > 0)
+    transient[lasting] = False
+    return np.asarray(_flow(chain, transient, problem.start, 1.0)[:, None] * policy)

@@ -49,27 +49,31 @@ class Flows:
         taken[:, live] = np.maximum(flow[: blocks * live.sum() * actions], 0.0).reshape(blocks, -1, actions)
         return taken if self.horizon is not None else taken[0]
 
-    def policy(self, flow: Array) -> Array:
-        """The policy behind a flow; uniform where it never comes."""
-        taken = self.occupancy(flow)
-        if self.average:
-            carry = self.occupancy(flow[len(flow) // 2 :])
-            taken = np.where(taken.sum(axis=1, keepdims=True) > 1e-7, taken, carry)
-        return policy_from_occupancy(taken)
-
     def exact_occupancy(self, flow: Array) -> tuple[Array, Array]:
         """Policy and its exact occupancy: what the solver's tolerance left of the flow is gone.
 
         Raises NoStationaryOptimum if the policy's occupancy is another one.
         """
-        policy = self.policy(flow)
-        taken = occupancy(self.problem, policy, horizon=self.horizon, average=self.average)
-        if self.average and np.abs(taken - self.occupancy(flow)).max() > 1e-5:
+        taken = self.occupancy(flow)
+        if self.average:
+            carry = self.occupancy(flow[len(flow) // 2 :])
+            return self.attained(np.where(taken.sum(axis=1, keepdims=True) > 1e-7, taken, 0.0), carry)
+        policy = policy_from_occupancy(taken)
+        return policy, occupancy(self.problem, policy, horizon=self.horizon)
+
+    def attained(self, taken: Array, carry: Array) -> tuple[Array, Array]:
+        """Stationary policy and occupancy of a share of time [S, A] and, elsewhere, of the way there [S, A].
+
+        Raises NoStationaryOptimum if the policy's occupancy is another one.
+        """
+        policy = policy_from_occupancy(np.where(taken.sum(axis=1, keepdims=True) > 0.0, taken, carry))
+        attained = occupancy(self.problem, policy, average=True)
+        if np.abs(taken - attained).max() > 1e-5:
             raise NoStationaryOptimum(
                 "the best average is a mixture of policies that never meet again after their first steps and no "
                 "stationary policy attains it; draw one of the policies at the start, or use a discount below 1"
             )
-        return policy, taken
+        return policy, attained
 
 
 def flows(problem: FiniteProblem, *, horizon: int | None = None, average: bool = False) -> Flows:
@@ -125,6 +129,11 @@ def least_cost(space: Flows, cost: Array, rows: Array, bounds: Array) -> Optimiz
         result = program.solve(len(space.source), options)
         if result.status in (2, 3) or (result.status == 0 and program.shortfall(result) <= ACCURATE):
             break
+    if space.average and (result.status == 3 or (result.status == 2 and not len(bounds))):
+        raise NoConvergence(
+            f"the linear program lost transitions that are too rare for it (down to "
+            f"{space.problem.transition.data.min(initial=1.0):.2g}); drop those that do not matter, or use a discount"
+        )
     if result.status == 3:
         raise NoConvergence("the value has no bound: episodes may last forever; give a horizon or a discount below 1")
     if result.status not in (0, 2):

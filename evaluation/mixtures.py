@@ -1,30 +1,35 @@
-"""Constrained optima over a horizon: the time-indexed linear program, decomposed into single policies.
+"""Constrained optima as mixtures of single policies: over a horizon, and for averages that need exact arithmetic.
 
-Written out, that program has a variable for every step, state and action and is so degenerate that a simplex solver
-needs minutes for 100 states and 60 steps. Its solutions are mixtures of deterministic policies: backward induction
-proposes the policies, a program of a few variables mixes them, and its prices say which policy to propose next (Dantzig
-and Wolfe 1960, Operations Research 8). It ends with the optimum of the whole program, and with its duals.
+Written out, the program of a horizon has a variable for every step, state and action and is so degenerate that a
+simplex solver needs minutes for 100 states and 60 steps. Its solutions are mixtures of deterministic policies: backward
+induction (for averages, policy iteration) proposes the policies, a program of a few variables mixes them, and its
+prices say which policy to propose next (Dantzig and Wolfe 1960, Operations Research 8). It ends with the optimum of the
+whole program, and with its duals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from tradeoff.evaluation.checks import Array
-from tradeoff.evaluation.exact import BestPolicy, best_policy, occupancy
-from tradeoff.evaluation.finite import FiniteProblem, NoConvergence
+from tradeoff.evaluation.exact import BestPolicy
+from tradeoff.evaluation.finite import NoConvergence
 from tradeoff.evaluation.flows import PRECISE
 
 MOST_POLICIES = 2_000
+Oracle = Callable[[Array], BestPolicy]
+Taken = Callable[[Array], Array]
 
 
 class Mixture(NamedTuple):
     """An optimum as a mixture of policies."""
 
-    occupancy: Array  # [H, S, A]
+    occupancy: Array  # as the policies': [S, A], or [H, S, A] with a horizon
     prices: Array  # [k] of the limits
+    parts: list[tuple[float, Array]]  # share and policy
 
 
 class _Master(NamedTuple):
@@ -34,24 +39,25 @@ class _Master(NamedTuple):
     height: float  # priced gain that a new policy has to beat
 
 
-def best_mixture(problem: FiniteProblem, gain: Array, rows: Array, bounds: Array, horizon: int) -> Mixture | None:
+def best_mixture(best: Oracle, taken: Taken, gain: Array, rows: Array, bounds: Array) -> Mixture | None:
     """Most gain . returns over mixtures of policies with rows . returns <= bounds; None if there are none.
 
+    best: the best policy for weights [m] of the channels, of any sign. taken: a policy's occupancy.
     gain: [m], rows: [k, m], bounds: [k].
     """
-    policies = [best_policy(problem, gain, horizon=horizon)]
-    widest = _complete(problem, policies, np.zeros_like(gain), rows, bounds, elastic=True)
+    policies = [best(gain)]
+    widest = _complete(best, policies, np.zeros_like(gain), rows, bounds, elastic=True)
     if widest.excess > 1e-9 * max(1.0, float(np.abs(bounds).max(initial=0.0))):
         return None
-    best = _complete(problem, policies, gain, rows, bounds + widest.excess, elastic=False)
-    used = [(share, policy) for share, policy in zip(best.shares, policies, strict=True) if share > 1e-12]
+    found = _complete(best, policies, gain, rows, bounds + widest.excess, elastic=False)
+    used = [(share, policy) for share, policy in zip(found.shares, policies, strict=True) if share > 1e-12]
     total = sum(share for share, _ in used)
-    taken = sum(share / total * occupancy(problem, policy.policy, horizon=horizon) for share, policy in used)
-    return Mixture(np.asarray(taken), best.prices)
+    parts = [(share / total, policy.policy) for share, policy in used]
+    return Mixture(np.asarray(sum(share * taken(policy) for share, policy in parts)), found.prices, parts)
 
 
 def _complete(
-    problem: FiniteProblem, policies: list[BestPolicy], gain: Array, rows: Array, bounds: Array, elastic: bool
+    best: Oracle, policies: list[BestPolicy], gain: Array, rows: Array, bounds: Array, elastic: bool
 ) -> _Master:
     """Best mixture after every policy that could improve it has been added to the list."""
     for _ in range(MOST_POLICIES):
@@ -59,7 +65,7 @@ def _complete(
         master = _mix(returns, gain, rows, bounds, elastic)
         if elastic and master.excess <= 0.0:
             return master
-        fresh = best_policy(problem, gain - master.prices @ rows, horizon=len(policies[0].values))
+        fresh = best(gain - master.prices @ rows)
         known = np.abs(returns - fresh.returns).max(axis=1).min() <= 1e-12 * max(1.0, float(np.abs(returns).max()))
         if known or fresh.value <= master.height + 1e-11 * max(1.0, abs(master.height)):
             return master

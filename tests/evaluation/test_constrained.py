@@ -1,6 +1,7 @@
 """Linear programs over occupancies against known optima, grids of policies, value iteration and slackness."""
 
 import time
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -327,6 +328,74 @@ def test_an_answer_that_is_not_optimal_is_refused(two_state, monkeypatch):
     monkeypatch.setattr("scipy.optimize.linprog", wrong)
     with pytest.raises(NoConvergence, match="misses its bound"):
         constrained_optimum(finite_problem(**two_state, discount=0.9), [1, 0], [Limit(1, 3.0)])
+
+
+def rare_transitions(seed, kind):
+    """Four states, two actions; `coupled`: two pairs of states that are left once in 1e9 to 1e13 steps; `lazy`: every
+    state is; `skewed`: probabilities of all sizes down to 1e-100."""
+    generator = np.random.default_rng(seed)
+    if kind == "skewed":
+        transition = generator.dirichlet(np.full(4, 0.02), size=(4, 2))
+        transition[transition < 1e-100] = 0.0
+    else:
+        rare = 10.0 ** -generator.uniform(9, 13, size=(4, 2, 4))
+        pair = np.arange(4) % 2 if kind == "coupled" else np.arange(4)
+        apart = pair[:, None, None] != pair[None, None]
+        transition = generator.random((4, 2, 4)) * np.where(apart, rare, 1.0)
+    transition /= transition.sum(axis=2, keepdims=True)
+    return {
+        "transition": transition,
+        "reward": generator.normal(size=(4, 2, 2)),
+        "start": generator.dirichlet(np.ones(4)),
+    }
+
+
+def average_by_elimination(transition, reward, start):
+    """Long-run average of a chain in fractions: (1 - g) sum of g^t r_t at a discount g nearer to 1 than any float."""
+    left = Fraction(1, 10**320)  # 1 - g
+    size = len(reward)
+    rows = [[Fraction(p) for p in row] for row in transition]
+    rows = [[p / sum(row) for p in row] for row in rows]
+    system = [[(1 if i == j else 0) - (1 - left) * rows[i][j] for j in range(size)] for i in range(size)]
+    system = [[*row, left * Fraction(r)] for row, r in zip(system, reward, strict=True)]
+    for column in range(size):
+        pivot = next(i for i in range(column, size) if system[i][column])
+        system[column], system[pivot] = system[pivot], system[column]
+        for i in range(size):
+            if i != column:
+                factor = system[i][column] / system[column][column]
+                system[i] = [x - factor * y for x, y in zip(system[i], system[column], strict=True)]
+    return float(sum(Fraction(s) * system[i][size] / system[i][i] for i, s in enumerate(start)))
+
+
+@pytest.mark.parametrize("kind", ["coupled", "lazy", "skewed"])
+def test_averages_with_rare_transitions_by_enumeration_of_policies(kind):
+    for seed in range(3):
+        arrays = rare_transitions(seed, kind)
+        problem = finite_problem(**arrays, discount=1.0)
+        chosen = [list(actions) for actions in product(range(2), repeat=4)]
+        values = np.array([
+            [
+                average_by_elimination(
+                    arrays["transition"][range(4), actions].tolist(),
+                    arrays["reward"][range(4), actions, channel].tolist(),
+                    arrays["start"].tolist(),
+                )
+                for channel in range(2)
+            ]
+            for actions in chosen
+        ])  # fmt: skip
+        exact = [policy_returns(problem, np.eye(2)[actions], average=True) for actions in chosen]
+        np.testing.assert_allclose(exact, values, rtol=1e-9, atol=1e-12)
+        found = constrained_optimum(problem, [1, 0], [], average=True)
+        assert found.value == pytest.approx(values[:, 0].max(), rel=1e-9)
+        limit = (values[values[:, 0].argmax(), 1] + values[:, 1].min()) / 2
+        # Occupancies of all policies are mixtures of those of deterministic ones, so this small program is exact.
+        mixed = linprog(-values[:, 0], A_ub=values[:, 1][None], b_ub=[limit], A_eq=np.ones((1, 16)), b_eq=[1])
+        found = constrained_optimum(problem, [1, 0], [Limit(1, limit)], average=True)
+        assert found.value == pytest.approx(-mixed.fun, rel=1e-7, abs=1e-9)
+        assert found.returns[1] <= limit + 1e-9
+        np.testing.assert_allclose(found.multipliers, -mixed.ineqlin.marginals, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.slow

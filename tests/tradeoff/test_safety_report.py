@@ -15,7 +15,7 @@ from tradeoff.replay_trained import replay
 from tradeoff.safe.bounds import clopper_pearson, cvar_bound, hoeffding, mean_bound
 from tradeoff.safe.constraints import Constraint
 from tradeoff.safe.report import safety_report
-from tradeoff.safety_picture import MOST, _bins, _panel, window
+from tradeoff.safety_picture import MOST, _panel, bin_edges, window
 
 WORDS = ("--env", "deep-sea-treasure-v0", "--policies", "2", "--steps", "1000", "--final-episodes", "3", "--quiet")
 
@@ -171,9 +171,19 @@ def test_the_picture_shows_limit_and_bounds() -> None:
     drawn = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata())]
     assert drawn == [3.0, report["quantile"].bound, report["mean"].bound, report["cvar"].bound]
     heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
-    assert heights == pytest.approx({1: 0.25, 2: 0.5, 3: 0.0, 4: 0.25})
+    assert heights == pytest.approx({1: 0.25, 2: 0.5, 4: 0.25})
+    widest = max(bar.get_width() for bar in axes.patches)
+    assert widest <= np.ptp(axes.get_xlim()) / 39.9, "a bar at each of a few values, not bins between them"
     assert axes.get_xlim() == pytest.approx(window(report, costs))
     assert window(report, costs)[1] < report["cvar"].bound, "far bounds do not squeeze the bars"
     assert "beyond the picture" in axes.get_legend().get_texts()[-2].get_text()
-    assert _bins(np.array([5.0, 5.0])).tolist() == [4.5, 5.5] and _bins(np.linspace(0, 1, 99)) == 40
     assert MOST == 12
+
+
+def test_bins_of_episode_costs() -> None:
+    # Freedman and Diaconis: 2 * .5 / 125 ** (1 / 3) = .2 of a range of 1, but at least ten bins: .1 each.
+    assert bin_edges(np.linspace(0, 1, 125)) == pytest.approx(np.linspace(0, 1, 11))
+    # A long tail: the middle half of width 1 of a range of 1000 would ask for thousands of bins; forty are drawn.
+    assert len(bin_edges(np.append(np.linspace(0.5, 2.5, 999), 1000.5))) == 41
+    # Whole numbers are counted, none falls on an edge: 21 of them in bins of two.
+    assert bin_edges(np.repeat(np.arange(21.0), 3)).tolist() == np.arange(-0.5, 22.0, 2.0).tolist()
