@@ -50,14 +50,15 @@ class Policy:
         """
         native = self.model.native
         numbers, single = _flat_rows(observation) if native is None else native.rows(observation)
-        rows = torch.as_tensor(numbers).unsqueeze(0)
+        device = self.population.theta.device
+        rows = torch.as_tensor(numbers, device=device).unsqueeze(0)
         by = standard(self.population.observations)
-        inputs = self.model.inputs(rows, by, self.context.expand(*rows.shape[:2], -1))
+        inputs = self.model.inputs(rows, by, self.context.to(device).expand(*rows.shape[:2], -1))
         out, extra = self.model.outputs(self.model.actor(self.population.theta), inputs)
         head = self.model.head
         noise = None if deterministic else head.noise(tuple(out.shape[:2]), self.generator)
-        action = head.mode(out, extra) if noise is None else head.sample(out, extra, noise)
-        found: NDArray[Any] = head.to_env(action[0]).numpy()
+        action = head.mode(out, extra) if noise is None else head.sample(out, extra, noise.to(device))
+        found: NDArray[Any] = head.to_env(action[0]).cpu().numpy()
         if native is not None:
             return native.actions(found, single)
         return found[0] if single else found
