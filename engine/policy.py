@@ -22,7 +22,7 @@ from tradeoff.envs.protocol import EnvSpec
 HEADS: dict[str, Any] = {"categorical": Categorical, "gaussian": Gaussian, "state-gaussian": StateGaussian}
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Policy:
     """One policy that speaks the environment's own spaces, numpy in and numpy out.
 
@@ -34,6 +34,17 @@ class Policy:
     generator: Generator = field(default_factory=lambda: Generator().manual_seed(0))
     context: Tensor = field(default_factory=lambda: torch.zeros(0))  # [q] what it sees besides observations
     repeat: int = 1  # steps for which each of its actions is to be made
+
+    @property
+    def shape(self) -> str:
+        """Its networks in a few words."""
+        layers = " x ".join(map(str, self.model.hidden))
+        return f"{type(self.model.head).__name__} actions, hidden layers {layers}"
+
+    def __repr__(self) -> str:
+        more = [f"given {self.context.tolist()}"] if self.context.numel() else []
+        more += [f"each action made {self.repeat} times"] if self.repeat > 1 else []
+        return f"{type(self).__name__}({'; '.join([self.shape, *more])})"
 
     @torch.no_grad()
     def __call__(self, observation: Any, deterministic: bool = True) -> Any:
@@ -62,6 +73,11 @@ class Policy:
         if native is not None:
             return native.actions(found, single)
         return found[0] if single else found
+
+
+def few(texts: list[str], most: int = 6) -> list[str]:
+    """At most so many of them, and how many are left."""
+    return texts if len(texts) <= most else [*texts[:most], f"and {len(texts) - most} more"]
 
 
 def _flat_rows(observation: ArrayLike) -> tuple[NDArray[Any], bool]:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from tradeoff.engine import checkpoint
 from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.files import write_atomically
-from tradeoff.engine.policy import Policy, model_from_state, model_state
+from tradeoff.engine.policy import Policy, few, model_from_state, model_state
 from tradeoff.engine.population import Population
 from tradeoff.envs.errors import TradeoffError
 
 FILE = "policies.pt"
 
 
-@dataclass
+@dataclass(repr=False)
 class Trained:
     """P policies, evaluated on fresh seeds after training."""
 
@@ -39,6 +39,13 @@ class Trained:
 
     def __len__(self) -> int:
         return len(self.returns)
+
+    def __repr__(self) -> str:
+        name, values = self.indicators.get("method", "?"), self.indicators.get("value", [])
+        means = [f"{channel} {x:.4g}" for channel, x in zip(self.channels, self.returns.mean((0, 1)), strict=True)]
+        lines = [f"Trained: {len(self)} policies of {name} for {self.env}", ", ".join(few(means))]
+        lines += [f"value {', '.join(few([f'{x:.4g}' for x in values]))}"] if values else []
+        return "\n  ".join(lines)
 
     @property
     def best(self) -> int:

@@ -59,7 +59,9 @@ class Evaluate:
 
     run: Positional[Path]  # its folder
     weights: tuple[float, ...] | None = None  # how much each objective matters; selects the best weighted return
-    minimum: tuple[float | None, ...] | None = None  # least return per objective, None where anything will do
+    minimum: tuple[float | None, ...] | None = (
+        None  # least returns, or None; then the best by weights, or by those with None
+    )
     limit: tuple[str, ...] = ()  # name<=number or name>=number, for policies that see their limits: which ones to keep
     episodes: Count = 100  # per policy
     seed: Seed = 1  # of the first episode; the others follow it

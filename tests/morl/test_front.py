@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Generator
 
+from tests.morl.conftest import TREASURE, sea
 from tradeoff.engine import ActorCritic, CheckpointError, Population, fresh_population, make_features, make_head
 from tradeoff.envs import TradeoffError
 from tradeoff.evaluation import InvalidWeights
@@ -68,17 +69,41 @@ def test_weights_choose_the_best_weighted_return(front: Front, weights: list[flo
 @pytest.mark.parametrize(
     ("minimum", "row"),
     [
-        # Slack of the worst objective in units of the ranges, both 10:
+        # Both bounded: slack of the worst objective in units of the ranges, both 10:
         ([0, 0], 2),  # 0, 0.2, 0.6, 0
         ([1, 8], 1),  # row 1 alone has both: 0.1 and 0.1
-        ([None, 8], 0),  # 0.2, 0.1: only the second counts
-        ([5, None], 3),  # 0.1, 0.5
         ([6, 6], 2),  # met exactly
         ([-100, -100], 2),
+        # One bounded: the best of the other one among those that meet the bound.
+        ([None, 8], 1),  # 0 and 2 of the first
+        ([None, 9.5], 0),
+        ([5, None], 2),  # 6 and 0 of the second
+        ([7, None], 3),
+        # None bounded: the mean in units of the ranges, 1, 1.1, 1.2 and 1 halves.
+        ([None, None], 2),
     ],
 )
-def test_a_minimum_chooses_the_largest_worst_slack(front: Front, minimum: list[float | None], row: int) -> None:
+def test_a_minimum_chooses_by_what_it_does_not_bound(front: Front, minimum: list[float | None], row: int) -> None:
     assert front.choose(minimum=minimum) == row
+
+
+def test_the_minimum_of_one_objective_is_not_ignored_on_deep_sea_treasure(front: Front) -> None:
+    # Returns with discount .99, treasure against time. At least 15 of treasure: 17.37 is the nearest that fits.
+    # At least 5: 8.2 three steps away, 8.04 discounted. At least -10 of time: the largest treasure by then.
+    front.points = sea(TREASURE, 0.99)
+    chosen = [front.points[front.choose(minimum=least)] for least in ([15, None], [5, None], [None, -10], [None, -5])]
+    assert chosen[0] == pytest.approx([17.37, -12.25], abs=0.01)
+    assert chosen[1] == pytest.approx([8.04, -2.97], abs=0.01)
+    assert chosen[2][0] == pytest.approx(front.points[front.points[:, 1] >= -10][:, 0].max())
+    assert chosen[3][0] == pytest.approx(front.points[front.points[:, 1] >= -5][:, 0].max())
+
+
+def test_what_a_front_and_its_policies_print_is_a_few_lines(front: Front) -> None:
+    lines = repr(front).splitlines()
+    assert lines[0] == "Front of 4 policies for market" and len(lines) <= 5 and "left 0 to 10" in lines[1]
+    assert "hypervolume 1.5" in lines[-1]
+    policy = repr(front.policy(2))
+    assert policy == "FrontPolicy(left 6, right 6; Categorical actions, hidden layers 8)"
 
 
 def test_slack_is_measured_in_units_of_the_range() -> None:
