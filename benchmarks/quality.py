@@ -43,6 +43,10 @@ def main(arguments: list[str]) -> int:
     if not folders or not all((folder / "indicators.json").is_file() for folder in folders):
         print(__doc__, file=sys.stderr)
         return 2
+    points = {tuple(json.loads((f / "indicators.json").read_text())["reference_point"]) for f in folders}
+    if len(points) > 1:
+        print(f"hypervolumes from different reference points cannot be averaged: {sorted(points)}", file=sys.stderr)
+        return 2
     result = {name: over_seeds(folders, name) for name in ("hypervolume", "expected_utility")}
     emit("runs", [row(folder) for folder in folders], result)
     return 0

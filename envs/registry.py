@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from inspect import signature
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -62,11 +63,13 @@ def register_gymnasium(
     objectives: Sequence[str] = (),
     costs: Costs | None = None,
     limits: Sequence[float] = (),
+    reference_point: Sequence[float] = (),
 ) -> None:
     """Make any gymnasium environment known under an id; `factory` builds one copy.
 
     objectives: names of the reward's columns. costs: keys of the step's info, parts of the reward or functions of a
     step (see `envs.gymnasium_costs.find_costs`); None looks for "cost" in the info. limits: of the costs, per episode.
+    reference_point: one number per objective, from which hypervolumes are counted.
     `make` takes the option `workers`, a number of processes, and these three in place of what is given here.
     """
     from tradeoff.envs.gymnasium_adapter import GymnasiumEnv
@@ -74,9 +77,23 @@ def register_gymnasium(
     given = {"objectives": objectives, "costs": costs, "limits": limits}
 
     def constructor(num_envs: int, **options: Any) -> VectorEnv:
-        return GymnasiumEnv(factory, num_envs, id=id, **{**given, **options})
+        env = GymnasiumEnv(factory, num_envs, id=id, **{**given, **options})
+        if reference_point:
+            env.spec = replace(env.spec, reference_point=_as_reference(reference_point, env.spec.objectives))
+        return env
 
     register(id, constructor)
+
+
+def _as_reference(given: Sequence[float], objectives: Sequence[str]) -> tuple[float, ...]:
+    """Raises TradeoffError unless there is one finite number per objective."""
+    point = tuple(float(x) for x in given)
+    if len(point) != len(objectives) or not all(map(isfinite, point)):
+        raise TradeoffError(
+            f"reference_point is {point}; give {len(objectives)} finite numbers, one for each of "
+            f"{', '.join(objectives)}"
+        )
+    return point
 
 
 def make(

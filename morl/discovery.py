@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,16 @@ from tradeoff.morl.archive import Archive
 from tradeoff.morl.barrier import Barrier
 from tradeoff.morl.front import Front
 from tradeoff.morl.methods import FrontConfig, Plan
+from tradeoff.morl.reference import EPISODES, fixed_reference
 from tradeoff.morl.report import final_front, utility_weights
 
 
 class ScalarReward(TradeoffError, ValueError):
     """A front method was given an environment with one objective."""
+
+
+class FrontWarning(UserWarning):
+    """Something about a front run that lets it go on but deserves a look."""
 
 
 class Discovery(Run):
@@ -40,7 +46,8 @@ class Discovery(Run):
         super().__init__(config)
         self._check()
         self.model = build_model(config, self.spec)
-        self.reference = config.reference_point or self.spec.reference_point
+        self._warn()
+        self.reference = config.reference_point or self.spec.reference_point or self._fixed_reference()
         self.archive = Archive(config.capacity)
         self.used: set[int] = set()
         self.learner: Learner | None = None
@@ -57,6 +64,27 @@ class Discovery(Run):
         if reference is not None and (len(reference) != m or not np.isfinite(reference).all()):
             names = ", ".join(self.spec.objectives)
             raise ValueError(f"reference_point is {reference}; give {m} finite numbers, one for each of {names}")
+
+    def _warn(self) -> None:
+        """Say what a front of this environment will not show."""
+        if self.spec.costs:
+            warnings.warn(
+                f"{self.config.name} neither limits nor climbs the costs of {self.config.env} "
+                f"({', '.join(self.spec.costs)}); front.csv reports them. Methods with --limit keep them",
+                FrontWarning, stacklevel=2,
+            )  # fmt: skip
+
+    def _fixed_reference(self) -> tuple[float, ...]:
+        """See `fixed_reference`; warns, because other programs will count from another point."""
+        found, steps = fixed_reference(self)
+        self.steps["evaluation"] += steps
+        warnings.warn(
+            f"no reference point is known for {self.config.env}: hypervolumes count from "
+            f"({', '.join(f'{x:.6g}' for x in found)}), a tenth of the range below the worst of {EPISODES} episodes of "
+            "random actions; --reference-point, or the environment's registration, gives another one",
+            FrontWarning, stacklevel=2,
+        )  # fmt: skip
+        return found
 
     def _enter(self, plan: Plan) -> None:
         """Start training a new population."""
@@ -107,8 +135,6 @@ class Discovery(Run):
         scores = self.score(self.learner.population, self.config.episodes)
         self.steps["evaluation"] += scores.steps
         points = scores.mean[:, : len(self.spec.objectives)].cpu().numpy()
-        if self.reference is None:  # what untrained policies return, and a margin: fixed once, before any progress
-            self.reference = tuple((points.min(0) - 0.1 * np.maximum(np.ptp(points, axis=0), 1.0)).tolist())
         self.archive.offer(points, self.preferences, self.learner.population)
         row: dict[str, Any] = {"steps": self.total, **indicators(self.archive.points, self.reference)}
         self.history.append(row)
@@ -144,7 +170,7 @@ class Discovery(Run):
             "preferences": torch.from_numpy(self.preferences),
             "plan": {"share": self.share, "left": self.left, "spent": self.spent},
             "used": sorted(self.used),
-            "reference": list(self.reference) if self.reference is not None else None,
+            "reference": list(self.reference),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -159,7 +185,7 @@ class Discovery(Run):
         self.archive.load_state_dict(state["archive"])
         self.preferences, self.used = state["preferences"].numpy(), set(state["used"])
         self.share, self.left, self.spent = (state["plan"][name] for name in ("share", "left", "spent"))
-        self.reference = tuple(state["reference"]) if state["reference"] is not None else None
+        self.reference = tuple(state["reference"] or self.reference)
 
 
 def build_model(config: FrontConfig, spec: Any) -> ActorCritic:

@@ -32,7 +32,7 @@ CONFIDENCE = 0.95
 def final_front(run: Discovery) -> Front:
     """Evaluate the archive anew and keep what is still non-dominated."""
     archive, m = run.archive, len(run.spec.objectives)
-    assert archive.population is not None and run.reference is not None
+    assert archive.population is not None
     scores = run.score(archive.population, run.config.final_episodes)
     returns = scores.returns[..., :m].cpu().numpy()
     points = returns.mean(1)
@@ -43,6 +43,7 @@ def final_front(run: Discovery) -> Front:
         errors=scores.error[:, :m].cpu().numpy()[keep], preferences=archive.preferences[keep],
         members=archive.members[keep], episode_returns=returns[keep], indicators={}, history=run.history,
         model=speaking(run.model, run.spec), population=archive.population[keep.tolist()],
+        costs=run.spec.costs, episode_costs=scores.totals[..., m:].double().cpu().numpy()[keep],
     )  # fmt: skip
     context = {
         "env": run.config.env, "method": run.config.name, "seed": run.config.seed,
@@ -51,6 +52,8 @@ def final_front(run: Discovery) -> Front:
         "episodes_per_policy": run.config.final_episodes, "confidence": CONFIDENCE,
     }  # fmt: skip
     front.indicators = score_front(returns[keep], np.array(run.reference)) | context
+    if front.costs:
+        front.indicators["costs"] = dict(zip(front.costs, front.episode_costs.mean(1).T.tolist(), strict=True))
     truth = known_front(run.config.env, run.discount, run.config.horizon)
     if truth is not None:
         front.indicators["known_front"] = compare(front.points, truth.points, np.array(run.reference), truth.kind)

@@ -57,7 +57,7 @@ def environment_table(rows: list[dict[str, Any]]) -> Table:
             table.add_row(*plain(row["id"], row["problem"], row["backend"], "", ""))
             continue
         reference = row["reference_point"]
-        shown = "from the first policies" if reference is None else ", ".join(f"{x:g}" for x in reference)
+        shown = "from random actions" if reference is None else ", ".join(f"{x:g}" for x in reference)
         cells = row["id"], ", ".join(row["objectives"]), row["backend"], shown, row["known_front"] or ""
         table.add_row(*plain(*cells))
     return table

@@ -20,6 +20,10 @@ def summary(front: Front, folder: Path) -> str:
         f"  hypervolume        {interval(scores['hypervolume'])} above ({reference}){_beside(known, 'hypervolume')}",
         f"  expected utility   {interval(scores['expected_utility'])}{_beside(known, 'expected_utility')}",
         f"  points             {scores['cardinality']}{_found(known)}",
+        *(
+            f"  cost, not limited  {name} {min(paid):.4g} to {max(paid):.4g} per episode"
+            for name, paid in scores.get("costs", {}).items()
+        ),
         f"  environment steps  {steps['total']:,} ({parts})",
         f"  written to         {folder}: {files(folder)}",
         f"try  tradeoff evaluate {folder} --weights {' '.join(['1'] * len(front.objectives))}",

@@ -181,3 +181,11 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(name: str, tmp_path: Path
     again.load_state_dict(load_newest(tmp_path))
     one, other = config.run(), complete(again, tmp_path)
     assert torch.equal(one.population.theta, other.population.theta) and one.table() == other.table()
+
+
+def test_what_trained_policies_print_is_a_few_lines() -> None:
+    found = PPO(**settings(steps=500, final_episodes=2)).run()
+    lines = repr(found).splitlines()
+    assert lines[0] == "Trained: 3 policies of ppo for arms" and len(lines) == 3
+    assert lines[1].startswith("  left ") and lines[2].startswith("  value ")
+    assert repr(found.policy(0)) == "Policy(Categorical actions, hidden layers 8)"
