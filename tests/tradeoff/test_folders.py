@@ -119,6 +119,7 @@ def test_a_folder_that_names_code_imports_nothing_unasked(
     state = checkpoint.load(run / "policies.pt")
     checkpoint.save(run / "policies.pt", state | {"env": env})
     assert "--trust-code" in refuses("evaluate", run) and "--trust-code" in refuses("safety", run, "--limit", "time<=9")
+    assert main(["plot", str(run)]) == 0, "a picture needs no environment"
     unfinish(run)
     assert "--trust-code" in refuses("resume", run) and "--trust-code" in refuses("diagnose", run)
     assert not (tmp_path / "ran").exists()
