@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -320,3 +321,14 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     for name in ("pipe", "link", ".", "absent"):
         with pytest.raises(CannotRead, match=r"no regular file|cannot be read"):
             read_whole(tmp_path / name)
+
+
+def test_with_another_horizon_every_environment_begins_anew(copied: Path) -> None:
+    from tradeoff.run import restored
+
+    written = read_settings(copied)
+    same, _ = restored(written, written, copied)
+    assert not same.learner.source.start.all(), "episodes were going on"  # type: ignore[attr-defined]
+    shorter = written._replace(config=replace(written.config, horizon=5))
+    other, _ = restored(shorter, written, copied)
+    assert other.learner.source.start.all() and other.spec.horizon == 5  # type: ignore[attr-defined]
