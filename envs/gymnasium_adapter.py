@@ -6,7 +6,6 @@ observation is kept. The state of such environments cannot be read: checkpoints 
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
@@ -98,8 +97,6 @@ class GymnasiumEnv:
             if options:
                 raise BadValue(f"options {', '.join(options)}: a function that builds the environment takes none")
             return env
-        if ":" not in env:
-            importlib.import_module("mo_gymnasium")  # registers its environments
         return partial(build, env, max_episode_steps, options)
 
     def _start(self, count: int, seeds: list[int], factory: Factory, *arguments: Any) -> None:

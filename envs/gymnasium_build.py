@@ -46,6 +46,8 @@ def build(id: str, horizon: int | None, options: dict[str, Any]) -> Any:
     """One copy: of a registered id, or of what `package.module:name` stands for, a class, a function or an id."""
     home, _, name = id.rpartition(":")
     limit = {} if horizon is None else {"max_episode_steps": horizon}
+    if not home:
+        importlib.import_module("mo_gymnasium")  # registers its environments, in every process anew
     try:
         module = find_module(home, id) if home else gym
         if home and hasattr(module, name):

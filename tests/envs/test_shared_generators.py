@@ -78,6 +78,9 @@ def test_workers_that_begin_anew_step_the_same() -> None:
     there = GymnasiumEnv(Gambler, 2, seed=5, workers=2, costs={"waste": waste})
     assert {worker.method for worker in there.workers} == {"spawn"} and there.spec.costs == ("waste",)
     assert torch.equal(played(there), played(GymnasiumEnv(Gambler, 2, seed=5)))
+    known = make("mo-mountaincar-v0", 1, backend="gymnasium-async")  # an id that a package registers
+    assert known.step(torch.tensor([1])).reward.shape == (1, 3)
+    known.close()
 
 
 @pytest.mark.usefixtures("spawn")
