@@ -129,7 +129,7 @@ def find_costs(env: str, given: Costs | None, step: Transition, objectives: Sequ
     if given is None:
         given = [key for key in ("cost",) if key in step.info]
         alike = (key for key, value in step.info.items() if LIKE_COSTS.search(str(key)) and np.ndim(value) == 0)
-        _hint(env, tuple(str(key) for key in alike if key not in ("cost", *objectives)))
+        _hint(env, () if given else tuple(str(key) for key in alike if key not in objectives))
     named = list(given.items()) if isinstance(given, Mapping) else [(None, source) for source in given]
     costs = [_found(env, name, source, step, objectives) for name, source in named]
     names = [name for cost in costs for name in cost.names]
