@@ -33,8 +33,6 @@ class BudgetRun(ConstrainedConfig):
 
     mode: ClassVar[Mode]
 
-    BEFORE: ClassVar[dict[str, Any]] = {"clock": False}
-
     solver: Unpriced = field(default_factory=Unpriced)
     clock: bool = True  # show the time left, too, where budgets are per episode and a horizon ends it
 
@@ -42,6 +40,11 @@ class BudgetRun(ConstrainedConfig):
     @abstractmethod
     def shaping(self) -> dict[str, Any]:
         """How the environment reacts to a budget that is spent, see Budget."""
+
+    @classmethod
+    def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """See RunConfig.completed: policies did not see the clock."""
+        return {"clock": False} | super().completed(settings)
 
     def start(self) -> BudgetTraining:
         """See RunConfig.start."""

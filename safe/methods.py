@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -65,6 +65,9 @@ class ConstrainedConfig(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if self.weights:
             check_weights(self.weights)
+        given = [name for name, value in unread_defaults(self).items() if getattr(self.learner, name) != value]
+        if given:
+            raise ValueError(f"{self.name} does not read {', '.join(given)} with these settings; leave it out")
         if not 0 <= self.margin < 1:
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
         if self.repeat < 1:
@@ -78,7 +81,10 @@ class ConstrainedConfig(TrainingConfig):
     @classmethod
     def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """See RunConfig.completed: the mean of all objectives was the value."""
-        return {"weights": [1.0]} | settings
+        found = {"weights": [1.0]} | settings
+        if isinstance(found.get("learner"), dict):  # what has no effect was taken then
+            found["learner"] = found["learner"] | unread_defaults(cls())
+        return found
 
     def shown(self, env: VectorEnv) -> VectorEnv:
         """See RunConfig.shown."""
@@ -247,6 +253,12 @@ def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:
     name = found["name"] or spec.costs[0]
     least = found["sense"] == ">=" or (found["sense"] == "=" and name in spec.objectives)
     return Constraint(cost=name, limit=number, scale=scale, sense=">=" if least else "<=")
+
+
+def unread_defaults(config: ConstrainedConfig) -> dict[str, Any]:
+    """Settings of the learner that the solver of a method does not read, with their defaults."""
+    known = {f.name: f.default for f in fields(config.learner)}
+    return {name: known[name] for name in getattr(config.solver, "unread", ())}
 
 
 SOLVERS: tuple[Any, ...] = (

@@ -36,6 +36,10 @@ PolicyStep = Literal["ppo", "trust-region", "importance", "score"]
 SURROGATES: dict[str, Surrogate] = {"importance": importance_weighted, "score": score_function}
 
 
+BY_CURVATURE = ("entropy", "clip", "divergence")
+"""Settings of the learner that a step in a trust region does not read: it follows no clipped surrogate."""
+
+
 class Parts(NamedTuple):
     """What every solver is built from."""
 
@@ -116,6 +120,11 @@ class Steps:
 
     step: PolicyStep = "ppo"  # how the policy moves along the weighted advantage
     ball: Ball = field(default_factory=Ball)  # of the step "trust-region"
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Settings of the learner without effect; entropy in a trust region is one more, but presets name it."""
+        return () if self.step == "ppo" else ("clip", "divergence")
 
     def __post_init__(self) -> None:
         given = [f.name for f in fields(Ball) if getattr(self.ball, f.name) != f.default]
@@ -217,6 +226,7 @@ class P3O:
     """PPO with an exact penalty on the clipped cost surrogate."""
 
     name: ClassVar[str] = "p3o"
+    unread: ClassVar[tuple[str, ...]] = ("divergence",)
     penalty: NotNegative = 20.0  # kappa [normalised advantage / cost]
 
     def learner(self, parts: Parts) -> Learner:
@@ -231,6 +241,7 @@ class FOCOPSolver(Prices):
     """First-order steps towards the best policy of a KL ball, priced by any dual rule."""
 
     name: ClassVar[str] = "focops"
+    unread: ClassVar[tuple[str, ...]] = ("clip",)  # the ball of its own takes its place
     temperature: Positive = 1.5  # lambda [normalised advantage / nat]
     radius: Positive = 0.02  # eta [nat]
 
@@ -276,6 +287,7 @@ class CPO:
     """Constrained policy optimisation: the best step that keeps every limit to first order, or the way back to it."""
 
     name: ClassVar[str] = "cpo"
+    unread: ClassVar[tuple[str, ...]] = BY_CURVATURE
     ball: Ball = field(default_factory=Ball)
 
     def learner(self, parts: Parts) -> Learner:
@@ -288,6 +300,7 @@ class PCPO:
     """A trust-region step on the objectives, projected onto the limits in the metric of the divergence."""
 
     name: ClassVar[str] = "pcpo"
+    unread: ClassVar[tuple[str, ...]] = BY_CURVATURE
     ball: Ball = field(default_factory=Ball)
 
     def learner(self, parts: Parts) -> Learner:

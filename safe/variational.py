@@ -191,6 +191,7 @@ class CVPO:
     """Constrained variational policy optimisation: solves for the best feasible actions, then imitates them."""
 
     name: ClassVar[str] = "cvpo"
+    unread: ClassVar[tuple[str, ...]] = ("temperature", "temperature_rate", "entropy", "choice_entropy")
     by_critics: ClassVar[bool] = True
     actions: int = 16  # sampled per state; of choices all are judged
     radius: float = 0.1  # largest mean divergence of the reweighting [nats]

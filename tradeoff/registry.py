@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tradeoff import morl
@@ -11,7 +12,7 @@ from tradeoff.envs.errors import UnknownName
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl import estimator_methods, gradient_methods, proximal_utility, scalar_methods, utility_methods
 from tradeoff.safe import budget_methods, conditioned_methods, methods, novelty_methods, soft_methods
-from tradeoff.safe.methods import ConstrainedConfig
+from tradeoff.safe.methods import ConstrainedConfig, unread_defaults
 from tradeoff.safe.presets import gains_for, limits_for, rounds_for
 
 METHODS: dict[str, type[RunConfig]] = {
@@ -56,6 +57,9 @@ def _within_limits(method: str, wanted: dict[str, Any]) -> RunConfig:
     if method in conditioned_methods.METHODS:
         settings.pop("limit", None)  # wants ranges, which nobody can guess
         settings["learner"] = conditioned_methods.fitted(settings["learner"])
+    if "learner" in settings:
+        plain: Any = kind(**{name: wanted[name] for name in ("solver",) if name in wanted})
+        settings["learner"] = replace(settings["learner"], **unread_defaults(plain))
     config: Any = kind(**settings | wanted)
     return kind(
         **{**settings, "solver": gains_for(config.solver, spec, config.scale, config.discount_on(spec)), **wanted}

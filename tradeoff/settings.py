@@ -125,10 +125,8 @@ def differences(stamp: dict[str, Any], stage: dict[str, Any], where: str = "") -
 def build(kind: type, values: Any, where: str) -> Any:
     """A dataclass from what `asdict` and JSON made of it; fields that are newer than a file have their defaults.
 
-    Where older releases did something else than the default, the class's `BEFORE` holds the setting that says so.
+    Where older releases did something else than the default, `RunConfig.completed` has said so before.
     """
-    if isinstance(values, dict):
-        values = {**getattr(kind, "BEFORE", {}), **values}
     known = fields(kind)
     usual = {f.name for f in known if f.default is not MISSING or f.default_factory is not MISSING}
     there = set(values) if isinstance(values, dict) else set()

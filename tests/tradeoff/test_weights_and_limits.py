@@ -85,7 +85,8 @@ def test_a_run_of_an_older_release_keeps_its_mean_of_all_objectives(tmp_path: Pa
     write_settings(tmp_path, Settings(config, 1))
     record = json.loads((tmp_path / FILE).read_text())
     assert record["settings"].pop("weights") == []
-    (tmp_path / FILE).write_text(json.dumps(record))
+    older = {name: record[name] for name in ("method", "threads", "settings")}
+    (tmp_path / FILE).write_text(json.dumps({"version": 1, **older}))
     found = read_settings(tmp_path).config
     assert asdict(found) == asdict(replace(config, weights=(1.0,))) and found.shares(SEA).tolist() == [0.5, 0.5]
 
@@ -137,3 +138,42 @@ def test_a_limit_on_the_wrong_side_is_said_before_training(tmp_path: Path, refus
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         replace(config, limit=("time>=-6",)).start()
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "says"),
+    [
+        ("cpo", ("--clip", "0.3"), "cpo does not read clip with these settings"),
+        ("pcpo", ("--entropy", "0.1"), "pcpo does not read entropy"),
+        ("p3o", ("--divergence", "1"), "p3o does not read divergence"),
+        ("focops", ("--clip", "0.3"), "focops does not read clip"),
+        ("cvpo", ("--temperature", "2"), "cvpo does not read temperature"),
+        ("reload", ("--step", "score", "--clip", "0.3"), "reload does not read clip"),
+        ("reload", ("--radius", "0.3"), "the step 'ppo' does not read radius"),
+        ("focops", ("--strength", "2"), "strength is not read by the rule 'pid'"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    method: str, words: tuple[str, ...], says: str, refuses: Refuses, tmp_path: Path
+) -> None:
+    given = ("train", method, "--env", "deep-sea-treasure-v0", "--limit", "time>=-6", *SHORT)
+    assert says in refuses(*given, *words, "--out", tmp_path / "run") and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["cpo", "pcpo", "p3o", "focops", "cvpo"])
+def test_what_is_called_without_effect_has_none(method: str) -> None:
+    """Two iterations end at the same parameters, whatever those settings are."""
+    config = recommended(method, "deep-sea-treasure-v0", limit=("time>=-6",), horizon=30)
+    small: dict[str, Any] = {"rollout_steps": 16, "environments": 4, "hidden": (8,)}
+    small |= {"warmup": 64, "batch": 8, "capacity": 200} if method == "cvpo" else {"minibatches": 2, "epochs": 6}
+    config = replace(config, learner=replace(config.learner, **small))
+    found = []
+    for factor in (1.0, 0.3):
+        run = config.start()
+        for name in config.solver.unread:
+            now = getattr(run.learner.config, name)
+            object.__setattr__(run.learner.config, name, factor * now if now else 1 - factor)
+        for _ in range(3):
+            run.learner.iterate(1.0)
+        found.append(run.learner.population.theta)
+    assert torch.equal(*found)
