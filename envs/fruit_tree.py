@@ -22,7 +22,7 @@ def leaves(depth: int) -> tuple[tuple[float, ...], ...]:
 
     Raises: ValueError for a depth other than 5, 6 and 7.
     """
-    known = json.loads(files("envs").joinpath("data/fruit_tree.json").read_text())
+    known = json.loads(files("tradeoff.envs").joinpath("data/fruit_tree.json").read_text())
     if str(depth) not in known:
         raise ValueError(f"fruit-tree-v0 has depths {', '.join(known)}, got {depth}")
     return tuple(tuple(leaf) for leaf in known[str(depth)])

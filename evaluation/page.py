@@ -53,7 +53,7 @@ def front_page(
         "errors": None if spread is None else spread.tolist(),
         "preferences": None if wanted is None else wanted.tolist(),
     }
-    template = files("evaluation").joinpath("front_page.html").read_text(encoding="utf-8")
+    template = files("tradeoff.evaluation").joinpath("front_page.html").read_text(encoding="utf-8")
     page = template.replace("/*DATA*/null", _script_safe(data))
     return write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
 

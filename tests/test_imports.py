@@ -95,12 +95,16 @@ def test_a_project_with_folders_of_the_same_names_imports_its_own(tmp_path: Path
         (tmp_path / name / "__init__.py").write_text(f"WHOSE = 'mine: {name}'\n")
     (tmp_path / "evaluation.py").write_text("WHOSE = 'mine: evaluation'\n")
     (tmp_path / "script.py").write_text(
-        "import engine, envs, evaluation, morl, safe\nfrom tradeoff.morl import recommended\n"
+        "import engine, envs, evaluation, morl, safe\nfrom tradeoff import make, recommended\n"
+        "from tradeoff.evaluation import front_page\nmake('fruit-tree-v0')\n"  # reads a file of its package
+        "front_page([[1.0, 2.0]], ['a', 'b'], 'front.html')\n"
         "print(recommended('c-morl', 'deep-sea-treasure-v0').name, *(x.WHOSE[6:] for x in (envs, evaluation, safe)))\n"
     )
     path = os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])
     words = [sys.executable, str(tmp_path / "script.py")]
-    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=120)
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=120
+    )
     assert done.stdout.split() == ["c-morl", "envs", "evaluation", "safe"], done.stderr
 
 
