@@ -1,6 +1,6 @@
 """Second derivatives of log-probabilities along a direction, for whole batches, with the passes written out.
 
-For a stack of tanh networks a product with a Hessian is a forward pass of derivatives and a backward pass of them
+For a stack of networks a product with a Hessian is a forward pass of derivatives and a backward pass of them
 (Pearlmutter 1994), less than three times the price of a gradient where automatic differentiation takes ten.
 """
 
@@ -14,9 +14,8 @@ from torch import Tensor
 from tradeoff.engine.actor_critic import ACTOR, ActorCritic
 from tradeoff.engine.episodes import Episodes, flat, unfold
 from tradeoff.engine.heads import Pull
-from tradeoff.engine.networks import Layers
-
-tanh_backward = torch.ops.aten.tanh_backward  # (g, y) -> g (1 - y^2)
+from tradeoff.engine.networks import BENDS, Layers
+from tradeoff.envs.errors import TradeoffError
 
 
 @torch.no_grad()
@@ -24,7 +23,7 @@ def slopes(model: ActorCritic, theta: Tensor, direction: Tensor, episodes: Episo
     """<score, direction> of every step [T, P, B], zero after the end; direction [P, 2, D]."""
     layers, along = model.actor(theta), model.actor(direction)
     tape = model.network.forward(layers, episodes.inputs)
-    return _alive(_bend(model, layers, along, tape, _moved(layers, along, tape), episodes)[0], episodes)
+    return _alive(_bend(model, layers, along, tape, _moved(model, layers, along, tape), episodes)[0], episodes)
 
 
 @torch.no_grad()
@@ -39,10 +38,15 @@ def curvature(
     """Mean over trajectories of sum_t coefficient * Hessian(log pi) direction [P, 2, D].
 
     beside: (slopes [T, P, B]) -> coefficients [T, P, B] of the scores themselves, to be added; they cost nothing more.
+
+    Raises: TradeoffError for an activation whose second derivative is not known.
     """
+    if BENDS[model.activation].turn is None:
+        known = ", ".join(name for name, bend in BENDS.items() if bend.turn is not None)
+        raise TradeoffError(f"the second derivative of {model.activation} is not known; take one of {known}")
     layers, along = model.actor(theta), model.actor(direction)
     tape = model.network.forward(layers, episodes.inputs)
-    moved, width, by = _moved(layers, along, tape), model.head.outputs, flat(coefficient)
+    moved, width, by = _moved(model, layers, along, tape), model.head.outputs, flat(coefficient)
     slope, second = _bend(model, layers, along, tape, moved, episodes)
     _, first = model.head.linearise(tape[-1][..., :width], layers.extra.unsqueeze(1), episodes.action)
     out, d_out = torch.zeros_like(tape[-1]), torch.zeros_like(tape[-1])
@@ -61,14 +65,14 @@ def _alive(slope: Tensor, episodes: Episodes) -> Tensor:
     return torch.where(episodes.alive, unfold(slope, len(episodes.alive)), 0.0)
 
 
-def _moved(layers: Layers, along: Layers, tape: list[Tensor]) -> list[Tensor]:
+def _moved(model: ActorCritic, layers: Layers, along: Layers, tape: list[Tensor]) -> list[Tensor]:
     """Derivative of every entry of the tape along a direction in parameter space."""
-    moved, last = [torch.zeros_like(tape[0][:, :1])], len(layers.weights) - 1
+    moved, last, slope = [torch.zeros_like(tape[0][:, :1])], len(layers.weights) - 1, BENDS[model.activation].slope
     for i, weight in enumerate(layers.weights):
         change = torch.baddbmm(along.biases[i], tape[i], along.weights[i])
         if i:
             change.baddbmm_(moved[i], weight)
-        moved.append(change if i == last else tanh_backward(change, tape[i + 1]))
+        moved.append(change if i == last else slope(change, tape[i + 1]))
     return moved
 
 
@@ -93,7 +97,7 @@ def _backward(
 
     top: gradient at the outputs [P, n, outputs], its derivative, and that of the gradient at the extras [P, E].
     """
-    out, d_out, d_extra = top
+    (out, d_out, d_extra), bend = top, BENDS[model.activation]
     found = out.new_empty(len(out), model.network.parameters)
     into = model.network.layers(found)
     into.extra.copy_(d_extra)
@@ -104,6 +108,7 @@ def _backward(
             into.weights[i].baddbmm_(moved[i].mT, out)
             back = out @ layers.weights[i].mT
             d_back = torch.baddbmm(d_out @ layers.weights[i].mT, out, along.weights[i].mT)
-            d_out = tanh_backward(d_back, tape[i]).addcmul_(tape[i] * moved[i], back, value=-2.0)
-            out = tanh_backward(back, tape[i])
+            d_out, out = bend.slope(d_back, tape[i]), bend.slope(back, tape[i])
+            if bend.turn is not None:
+                bend.turn(d_out, back, tape[i], moved[i])
     return found

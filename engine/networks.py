@@ -30,11 +30,22 @@ class Bend(NamedTuple):
 
     value: Callable[[Tensor], Tensor]  # in place
     slope: Callable[[Tensor, Tensor], Tensor]  # (gradient behind, value) -> gradient before
+    turn: Callable[[Tensor, Tensor, Tensor, Tensor], None] | None = None  # adds to its first argument, in place, what
+    # (gradient behind, value, change of the value) owe to the change of the slope; None: there is no second derivative
+
+
+def _tanh_turn(into: Tensor, gradient: Tensor, value: Tensor, change: Tensor) -> None:
+    """tanh'' = -2 tanh tanh'."""
+    into.addcmul_(value * change, gradient, value=-2.0)
 
 
 BENDS = {
-    "tanh": Bend(torch.tanh_, torch.ops.aten.tanh_backward),
-    "relu": Bend(torch.relu_, lambda gradient, value: torch.ops.aten.threshold_backward(gradient, value, 0.0)),
+    "tanh": Bend(torch.tanh_, torch.ops.aten.tanh_backward, _tanh_turn),
+    "relu": Bend(
+        torch.relu_,
+        lambda gradient, value: torch.ops.aten.threshold_backward(gradient, value, 0.0),
+        lambda into, gradient, value, change: None,  # its slope is constant on either side of 0
+    ),
 }
 
 

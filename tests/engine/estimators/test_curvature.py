@@ -11,8 +11,10 @@ from tradeoff.engine.curvature import curvature, slopes
 from tradeoff.engine.episodes import Episodes
 from tradeoff.engine.features import Features
 from tradeoff.engine.heads import Categorical, Gaussian
+from tradeoff.engine.networks import BENDS
 from tradeoff.engine.soft_head import StateGaussian
 from tradeoff.engine.trajectories import fold
+from tradeoff.envs.errors import TradeoffError
 
 HEADS = {
     "categorical": Categorical((3,)),
@@ -23,11 +25,14 @@ HEADS = {
 }
 
 
+@pytest.mark.parametrize("activation", BENDS)
 @pytest.mark.parametrize("hidden", [(4,), (5, 4, 3)])
 @pytest.mark.parametrize("name", HEADS)
-def test_both_equal_autograd(name, hidden) -> None:
+def test_both_equal_autograd(name, hidden, activation) -> None:
     head, draw = HEADS[name], Generator().manual_seed(0)
-    model = ActorCritic(Features(3), head, 7, hidden)  # more channels than outputs: some outputs are the critics' alone
+    model = ActorCritic(
+        Features(3), head, 7, hidden, activation=activation
+    )  # more channels than outputs: some outputs are the critics' alone
     theta, direction = torch.randn(2, 2, 2, model.network.parameters, generator=draw).double()
     inputs = torch.randn(2, 5 * 4, 3, generator=draw).double()
     out, extra = model.outputs(model.actor(theta), inputs)
@@ -51,3 +56,12 @@ def test_both_equal_autograd(name, hidden) -> None:
     (added,) = torch.autograd.grad((log_prob * fold(more * found) / 4).sum(), leaf, retain_graph=True)
     both = curvature(model, theta, direction, data, coefficient, lambda slope: more * slope)
     torch.testing.assert_close(both, want + added, rtol=1e-9, atol=1e-9)
+
+
+def test_an_activation_without_a_second_derivative_is_refused(monkeypatch) -> None:
+    monkeypatch.setitem(BENDS, "tanh", BENDS["tanh"]._replace(turn=None))
+    model = ActorCritic(Features(3), HEADS["categorical"], 1, (4,))
+    theta = model.init(1, Generator().manual_seed(0))
+    data = Episodes(*(torch.zeros(0) for _ in range(5)))
+    with pytest.raises(TradeoffError, match="second derivative of tanh is not known; take one of relu"):
+        curvature(model, theta, theta, data, torch.zeros(0))
