@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from tradeoff.engine.actor_critic import ACTOR, CRITIC, ActorCritic, differentiate
 from tradeoff.engine.estimators import Oracle, Plain
 from tradeoff.engine.learner import Learner
+from tradeoff.engine.rollout import EpisodeReturns
 from tradeoff.engine.surrogates import Surrogate
 from tradeoff.engine.trajectories import Batch, Trajectories
 from tradeoff.safe.measuring import MeasuredReturns
@@ -99,8 +101,8 @@ class Projection(Plain):
     The critics go on learning.
     """
 
-    def __init__(self, model: ActorCritic, factor: float, anchor: Tensor) -> None:
-        """anchor: theta [P, 2, D] that the first stage ended at."""
+    def __init__(self, model: ActorCritic, factor: float | Tensor, anchor: Tensor) -> None:
+        """factor: one, or one per policy [P, 1]; anchor: theta [P, 2, D] that the first stage ended at."""
         self.model, self.factor, self.anchor = model, factor, anchor
 
     def gradient(self, theta: Tensor, batches: dict[str, Batch], oracle: Oracle) -> Tensor:
@@ -121,14 +123,30 @@ class CUP(Learner):
     """Two stages per turn: improve on the objectives alone, then project towards lower priced costs.
 
     The scalarizer is a Lagrangian; its weights on objectives rule the first stage, those on costs the second, times
-    (1 - gamma gae_lambda) / (1 - gamma). Source: Yang et al. 2022, arXiv:2209.07089, algorithm 1.
+    (1 - gamma gae_lambda) / (1 - gamma). Source: Yang et al. 2022, arXiv:2209.07089, algorithm 1. There episodes never
+    end; 1 / (1 - gamma) is their discounted length, which is measured here, so that gamma may be 1.
     """
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        """parts, named: as for Learner."""
+        super().__init__(*parts, **named)
+        self.lengths = EpisodeReturns(self.config.gamma)
 
     def prepare(self, data: Trajectories, weights: Tensor) -> Batch:
         """See Learner.prepare; what costs weigh waits for the second stage."""
-        m = data.reward.shape[-1]
+        m, one = data.reward.shape[-1], torch.ones_like(data.reward[..., :1])
         self.costs = torch.cat([torch.zeros_like(weights[:, :m]), weights[:, m:]], -1)
+        found = self.lengths.update(data._replace(reward=one, cost=one[..., :0]))
+        self.factor = (1 - self.config.gamma * self.config.gae_lambda) * self._length(found, len(one))
         return super().prepare(data, weights - self.costs)
+
+    def _length(self, measured: Tensor, steps: int) -> Tensor:
+        """Discounted length of an episode [P, 1]; where none has ended, that of one that never does.
+
+        Without a discount, and as long as none has ended, a rollout stands for an episode.
+        """
+        gamma = self.config.gamma
+        return torch.where(measured.isnan(), 1 / (1 - gamma) if gamma < 1 else float(steps), measured)
 
     def _climb(self, batches: dict[str, Batch], rate: float) -> Tensor:
         objective = super()._climb(batches, rate)
@@ -137,12 +155,20 @@ class CUP(Learner):
         batch = batches["current"]
         advantages = batch.advantages - batch.advantages.mean(1, keepdim=True)
         priced = (advantages * self.costs.unsqueeze(1)).sum(-1)
-        first, gamma = self.estimator, min(self.config.gamma, 1 - 1e-6)
-        factor = (1 - gamma * self.config.gae_lambda) / (1 - gamma)
-        self.estimator = Projection(self.model, factor, self.population.theta.clone())
+        first = self.estimator
+        self.estimator = Projection(self.model, self.factor, self.population.theta.clone())
         super()._climb({"current": batch._replace(advantage=priced)}, rate)
         self.estimator = first
         return objective
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Loop.state_dict."""
+        return super().state_dict() | {"lengths": self.lengths.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Loop.load_state_dict."""
+        super().load_state_dict(state)
+        self.lengths.load_state_dict(state.get("lengths", {}))  # checkpoints of earlier versions have none
 
 
 class PenalisedCritic(Learner):

@@ -58,9 +58,10 @@ def test_without_a_binding_limit_it_is_ppo_bit_for_bit(name) -> None:
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_solver_lowers_a_cost_that_breaks_its_limit(name) -> None:
-    # Half of 4 steps cost 1 at first: 2 per episode, limit 1/10. A good step makes action 1 unlikely.
+    # Half of 4 steps cost 1 at first: 2 per episode, limit 1/10. A good step makes action 1 unlikely. CUP prices costs
+    # in nats, not in units of the objective.
     solver = SOLVERS[name]()
-    fast = {"rate": 1.0} if "rate" in {f.name for f in fields(solver)} else {}
+    fast = {"rate": 5.0 if name == "cup" else 1.0} if "rate" in {f.name for f in fields(solver)} else {}
     learner = _learner(replace(solver, **fast), config=replace(CONFIG, rollout_steps=16, learning_rate=0.03))
     _theta(learner, 20)
     assert (learner.episodes.latest[:, 1] < 1.0).all(), learner.episodes.latest
@@ -172,10 +173,14 @@ def test_p3o_reads_the_measured_violation_per_step() -> None:
     torch.testing.assert_close(learner.episodes.violation_per_step[:, 0], (found - TIGHT) / 4)
 
 
-@pytest.mark.parametrize(("gamma", "gae_lambda", "factor"), [(0.9, 0.5, 5.5), (0.5, 1.0, 1.0), (1.0, 0.9, 1e5)])
+@pytest.mark.parametrize(
+    ("gamma", "gae_lambda", "factor"),
+    [(0.9, 0.5, 0.55 * 3.439), (0.5, 1.0, 0.5 * 1.875), (0.9999, 0.9, 0.4), (1.0, 0.9, 0.4)],
+)
 def test_cup_projects_with_its_published_factor(gamma, gae_lambda, factor, monkeypatch) -> None:
-    # (1 - gamma lambda) / (1 - gamma): .55 / .1; .5 / .5; without a discount .1 over a millionth, not over 0.
-    given: list[float] = []
+    # (1 - gamma lambda) times the discounted length of the episodes of four steps: 1 + .9 + .81 + .729 = 3.439;
+    # 1 + .5 + .25 + .125 = 1.875; without a discount, or almost without, .1 * 4.
+    given: list[torch.Tensor] = []
 
     class Watched(first_order.Projection):
         def __init__(self, model, factor, anchor):
@@ -185,7 +190,16 @@ def test_cup_projects_with_its_published_factor(gamma, gae_lambda, factor, monke
     monkeypatch.setattr(first_order, "Projection", Watched)
     config = replace(CONFIG, gamma=gamma, gae_lambda=gae_lambda)
     _theta(_learner(SOLVERS["cup"](rate=1.0), config=config), 2)
-    assert given == [pytest.approx(factor, rel=1e-4)], "once: the first turn has no price"
+    assert len(given) == 1, "once: the first turn has no price"
+    torch.testing.assert_close(given[0], torch.full_like(given[0], factor), rtol=2e-3, atol=0)
+
+
+def test_cup_takes_episodes_that_have_not_ended_for_endless_ones() -> None:
+    # 1 / (1 - gamma) of the published formula; without a discount a rollout stands for an episode.
+    for gamma, length in ((0.9, 10.0), (1.0, 24.0)):
+        learner = _learner(SOLVERS["cup"](), config=replace(CONFIG, gamma=gamma))
+        found = learner._length(torch.tensor([[torch.nan], [3.0]]), 24)
+        torch.testing.assert_close(found, torch.tensor([[length], [3.0]]))
 
 
 def test_cup_without_a_price_is_its_first_stage() -> None:
