@@ -21,6 +21,8 @@ from tradeoff.engine.surrogates import score_function
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl.v_mpo import VMPO, Duals
+from tradeoff.safe.quadratic_model import trpo_step
+from tradeoff.safe.trust_region import Ball, TrustRegion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +140,37 @@ class VMPORun(ScalarConfig):
         return Learner(*parts, discount=discount, estimator=estimator)
 
 
-METHODS: dict[str, type[ScalarConfig]] = {kind.name: kind for kind in (PPO, A2C, VMPORun)}
+@dataclass(frozen=True, kw_only=True)
+class TRPO(ScalarConfig):
+    """Trust-region policy optimisation of one weighted sum of the objectives: natural steps within a KL divergence.
+
+    The critics learn in minibatches, at the learning rate. Source: Schulman et al. 2015, arXiv:1502.05477.
+    """
+
+    name: ClassVar[str] = "trpo"
+
+    learner: MinibatchConfig = field(default_factory=MinibatchConfig)
+    ball: Ball = field(default_factory=Ball)
+
+    def __post_init__(self) -> None:
+        ScalarConfig.__post_init__(self)
+        if self.learner.entropy:
+            raise ValueError(f"entropy {self.learner.entropy} is not read by trpo; leave it out")
+
+    def make_learner(self, *parts: Any, discount: float) -> Learner:
+        """See ScalarConfig.make_learner."""
+        return TrustRegion(*parts, discount=discount, measured=None, rule=trpo_step, ball=self.ball)
+
+
+METHODS: dict[str, type[ScalarConfig]] = {kind.name: kind for kind in (PPO, A2C, TRPO, VMPORun)}
 
 
 def fitted(method: str, learner: LearnerConfig) -> ActorCriticConfig:
     """What a method takes of settings recommended for PPO. One step per rollout wants many short rollouts."""
     kind = type(METHODS[method]().learner)
     found = kind(**{f.name: getattr(learner, f.name) for f in fields(kind)})
+    if method == TRPO.name:
+        found = replace(found, entropy=0.0)
     if isinstance(found, MinibatchConfig):
         return found
     return replace(found, rollout_steps=min(32, max(4, learner.rollout_steps // 4)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from tradeoff.engine.trajectories import fold
 from tradeoff.envs import finite_arrays, make, make_tabular, register, register_gymnasium
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.morl.proximal_utility import MOPPO
-from tradeoff.morl.scalar_methods import A2C, METHODS, PPO, VMPORun
+from tradeoff.morl.scalar_methods import A2C, METHODS, PPO, TRPO, VMPORun
 from tradeoff.registry import recommended
+from tradeoff.safe.methods import METHODS as SAFE
+from tradeoff.safe.solvers import PlainLagrangian
 
 LEARNER = LearnerConfig(
     rollout_steps=32, environments=4, epochs=2, minibatches=2, learning_rate=1e-2, gamma=1.0, hidden=(8,)
@@ -49,6 +52,7 @@ STEP = {name: getattr(LEARNER, name) for name in ("environments", "gamma", "hidd
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {},
     "a2c": {"learner": ActorCriticConfig(rollout_steps=8, learning_rate=1e-2, **STEP)},
+    "trpo": {"learner": MinibatchConfig(rollout_steps=32, learning_rate=1e-2, epochs=2, minibatches=2, **STEP)},
     "v-mpo": {"eps_eta": 0.1, "eps_alpha": 0.1,
               "learner": MinibatchConfig(rollout_steps=32, learning_rate=1e-2, epochs=2, minibatches=2, **STEP)},
 }  # fmt: skip
@@ -142,12 +146,27 @@ class Target(gym.Env):
         return np.ones(1, np.float32), -float((action[0] - 0.3) ** 2), True, False, {}
 
 
-@pytest.mark.parametrize("name", ["a2c", "v-mpo"])
+@pytest.mark.parametrize("name", ["a2c", "trpo", "v-mpo"])
 def test_a_continuous_target_is_hit(name: str) -> None:
     # At the target the mode earns 0, at the first mean of 0 it earns -.09. -.005 is a distance of .07.
     register_gymnasium("target", Target)
     found = METHODS[name](**settings(**METHOD_SETTINGS[name]) | {"env": "target", "steps": 15_000}).run()
     assert np.mean(found.indicators["deterministic_value"]) > -0.005
+
+
+def test_trpo_refuses_an_entropy_bonus_that_it_does_not_read() -> None:
+    with pytest.raises(ValueError, match=r"entropy 0\.1 is not read by trpo"):
+        TRPO(env="arms", learner=MinibatchConfig(entropy=0.1))
+
+
+def test_trpo_is_trpo_lagrangian_at_multipliers_of_zero() -> None:
+    costly, learner = "safe-deep-sea-treasure-v0", replace(LEARNER, normalise=False)
+    short: dict[str, Any] = {"env": costly, "steps": 800, "policies": 1, "final_episodes": 2, "discount": 1.0}
+    plain = MinibatchConfig(**{f.name: getattr(learner, f.name) for f in fields(MinibatchConfig)})
+    one = TRPO(**short, learner=plain).run()
+    solver = PlainLagrangian(rate=0.0, step="trust-region")
+    other = SAFE["lagrangian"](**short, learner=learner, solver=solver, limit=("10",)).run()
+    assert torch.equal(one.population.theta, other.population.theta)
 
 
 @pytest.mark.parametrize("name", ["eps_eta", "eps_alpha", "eps_alpha_std", "eta", "alpha", "dual_learning_rate"])
@@ -165,7 +184,8 @@ def test_a_bound_on_standard_deviations_needs_continuous_actions() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_recommended_settings_fit_every_kind_of_environment(name: str) -> None:
     small, body = recommended(name, "deep-sea-treasure-v0"), recommended(name, "Pendulum-v1")
-    assert small.learner.entropy == 0.05 and small.learner.gamma == 0.99  # those of PPO for small problems
+    bonus = 0.0 if name == "trpo" else 0.05
+    assert small.learner.entropy == bonus and small.learner.gamma == 0.99  # those of PPO for small problems
     assert body.learner.anneal
     if name == "a2c":  # 32 / 4 and 512 / 4, at most 32
         assert (small.learner.rollout_steps, body.learner.rollout_steps) == (8, 32)
