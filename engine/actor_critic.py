@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from tradeoff.engine.features import Features
 from tradeoff.engine.heads import Head
 from tradeoff.engine.networks import Layers, StackedMLP
-from tradeoff.engine.normalisers import Moments, Standard, normalise, scale_of
+from tradeoff.engine.normalisers import Moments, Standard, normalise, per_scale, scale_of
 from tradeoff.engine.surrogates import Surrogate
 from tradeoff.engine.trajectories import Batch
 from tradeoff.envs.errors import TradeoffError
@@ -86,11 +86,13 @@ class ActorCritic:
     def keep_values(self, theta: Tensor, old: Moments, new: Moments) -> None:
         """Rewrite the critics' last layer in place so that a change of the return normaliser changes no value.
 
+        Where the old one knew no scale there was no value to keep: the outputs stay what they are, in the new unit.
         Source: van Hasselt et al. 2016, arXiv:1602.07714 (PopArt), eq. 9.
         """
         layers, c = self.network.layers(theta[:, CRITIC]), self.channels
-        scale = (scale_of(old) / scale_of(new)).float().unsqueeze(1)
-        shift = ((old.mean - new.mean) / scale_of(new)).float().unsqueeze(1)
+        known, inverse = (scale_of(old) > 0) & (scale_of(new) > 0), per_scale(new)
+        scale = torch.where(known, scale_of(old) * inverse, 1.0).float().unsqueeze(1)
+        shift = torch.where(known, (old.mean - new.mean) * inverse, 0.0).float().unsqueeze(1)
         layers.weights[-1][..., :c].mul_(scale)
         layers.biases[-1][..., :c].mul_(scale).add_(shift)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tradeoff.engine.actor_critic import CRITIC, ActorCritic
 from tradeoff.engine.episodes import Episodes, discounted, unfold
-from tradeoff.engine.normalisers import scale_of, update_moments
+from tradeoff.engine.normalisers import per_scale, update_moments
 from tradeoff.engine.population import Population
 from tradeoff.engine.trajectories import fold
 from tradeoff.engine.updates import Adam
@@ -39,7 +39,7 @@ class LearnedBaseline:
         old = people.returns
         people.returns = new = update_moments(old, target.movedim(1, 0))
         self.model.keep_values(people.theta, old, new)
-        target = (target - new.mean.float().unsqueeze(1)) / scale_of(new).float().unsqueeze(1)
+        target = (target - new.mean.float().unsqueeze(1)) * per_scale(new).float().unsqueeze(1)
         for _ in range(self.passes):
             slope = self.model.critic_gradient(people.theta, episodes.inputs, target, mass)
             self.update.step(people.theta[:, CRITIC:], slope.unsqueeze(1), self.state, 1.0)

@@ -18,7 +18,7 @@ from tradeoff.engine.features import make_features
 from tradeoff.engine.guards import reset
 from tradeoff.engine.heads import Head, make_head
 from tradeoff.engine.loop import Loop
-from tradeoff.engine.normalisers import Moments, standard, update_moments
+from tradeoff.engine.normalisers import Moments, standard, unit_moments, update_moments
 from tradeoff.engine.population import Population, fresh_population
 from tradeoff.engine.recursion import GRADIENT
 from tradeoff.engine.rollout import play
@@ -238,6 +238,8 @@ def episodic_learner(
         discount=spec.discount if discount is None else discount,
         baseline=LearnedBaseline(model, people, Adam(CRITIC_RATE), CRITIC_PASSES) if learned else None, **parts,
     )  # fmt: skip
-    if normalise and not model.features.one_hot:
+    if not normalise:
+        people.observations = unit_moments(people.observations)
+    elif not model.features.one_hot:
         learner.warm_up()
     return learner

@@ -12,7 +12,7 @@ from tradeoff.engine.actor_critic import ActorCritic
 from tradeoff.engine.estimators import RETURNS, Estimator, Plain
 from tradeoff.engine.learner_config import LearnerConfig as LearnerConfig
 from tradeoff.engine.loop import Loop
-from tradeoff.engine.normalisers import scale_of, standard, update_moments
+from tradeoff.engine.normalisers import ROUNDING, per_scale, standard, unit_moments, unseen, update_moments
 from tradeoff.engine.population import Population
 from tradeoff.engine.population import fresh_population as fresh_population
 from tradeoff.engine.returns import gae
@@ -50,9 +50,17 @@ class Learner(Loop):
         self.surrogate = surrogate or with_divergence(ppo_clip(config.clip), config.divergence)
         self.estimator: Estimator = estimator or Plain()
         self.episodes = EpisodeReturns(discount)
+        self.counted = False  # whether the observations of this iteration are in the moments already
+        if not config.normalise:
+            population.observations = unit_moments(population.observations)
 
     def _sample(self) -> dict[str, Trajectories]:
-        return {role: self._collect(theta) for role, theta in self.estimator.plan(self.population.theta).items()}
+        """The first data of all are collected without observations, whose unit is not known, and fix it at once."""
+        data = {role: self._collect(theta) for role, theta in self.estimator.plan(self.population.theta).items()}
+        self.counted = unseen(self.population.observations)
+        if self.counted:
+            self._count(data)
+        return data
 
     def _collect(self, theta: Tensor) -> Trajectories:
         return self.source.collect(self.model, theta, self.population.observations, self.generator)
@@ -92,10 +100,8 @@ class Learner(Loop):
         ends = data.terminated, data.truncated
         advantages = gae(data.channels, value, next_value, *ends, self.config.gamma, self.config.gae_lambda)
         target, advantages = fold(advantages + value), fold(advantages)
-        weighted = (advantages * (weights if weights.ndim == 3 else weights.unsqueeze(1))).sum(-1)
-        spread, centre = torch.std_mean(weighted, 1, keepdim=True)
-        weighted = (weighted - centre) / (spread + 1e-8)
-        return Batch(inputs, fold(data.action), fold(data.log_prob), advantages, weighted, target)
+        parts = advantages * (weights if weights.ndim == 3 else weights.unsqueeze(1))
+        return Batch(inputs, fold(data.action), fold(data.log_prob), advantages, standardised(parts), target)
 
     @torch.no_grad()
     def _normalised(self, batches: dict[str, Batch]) -> dict[str, Batch]:
@@ -105,8 +111,8 @@ class Learner(Loop):
         targets = torch.cat(climbed or [batch.target for batch in batches.values()], 1)
         people.returns = new = update_moments(old, targets.movedim(1, 0))
         self.model.keep_values(people.theta, old, new)
-        centre, spread = new.mean.float().unsqueeze(1), scale_of(new).float().unsqueeze(1)
-        return {role: batch._replace(target=(batch.target - centre) / spread) for role, batch in batches.items()}
+        centre, inverse = new.mean.float().unsqueeze(1), per_scale(new).float().unsqueeze(1)
+        return {role: batch._replace(target=(batch.target - centre) * inverse) for role, batch in batches.items()}
 
     def _climb(self, batches: dict[str, Batch], rate: float) -> Tensor:
         config, theta = self.config, self.population.theta
@@ -129,6 +135,11 @@ class Learner(Loop):
         return oracle
 
     def _remember(self, data: dict[str, Trajectories]) -> None:
+        if not self.counted:
+            self._count(data)
+
+    def _count(self, data: dict[str, Trajectories]) -> None:
+        """Merge observations into their moments."""
         if self.config.normalise and not self.model.features.one_hot:
             for batch in data.values():
                 seen = self.model.features.numbered(batch.observation)
@@ -145,3 +156,11 @@ class Learner(Loop):
         """See Loop.load_state_dict."""
         super().load_state_dict(state)
         self.episodes.load_state_dict(state["episodes"])
+
+
+def standardised(parts: Tensor) -> Tensor:
+    """Sums [P, n] of parts [P, n, c] with mean 0 and variance 1 per policy; 0 where they differ by rounding only."""
+    total = parts.sum(-1)
+    spread, centre = torch.std_mean(total, 1, keepdim=True)
+    rounding = ROUNDING * parts.abs().sum(-1).mean(1, keepdim=True)
+    return torch.where(spread > rounding, (total - centre) / torch.where(spread > rounding, spread, 1.0), 0.0)

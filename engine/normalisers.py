@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 CLIP = 10.0  # normalised observations are cut here; farther values carry no more information
-FLOOR = 1e-8  # added to variances
+ROUNDING = 1e-7  # share of its mean below which a standard deviation is rounding in float32
 
 
 class Moments(NamedTuple):
@@ -20,13 +20,23 @@ class Moments(NamedTuple):
 
 
 def fresh_moments(policies: int, width: int, device: torch.device | str = "cpu") -> Moments:
-    """Mean 0, variance 1, and a count so small that the first batch takes over."""
+    """Nothing was seen yet: no unit is known, so that `standard` and `scale_of` answer 0."""
     shape = (policies, width)
     return Moments(
-        torch.full((policies,), 1e-4, dtype=torch.float64, device=device),
+        torch.zeros(policies, dtype=torch.float64, device=device),
         torch.zeros(shape, dtype=torch.float64, device=device),
-        torch.ones(shape, dtype=torch.float64, device=device),
+        torch.zeros(shape, dtype=torch.float64, device=device),
     )
+
+
+def unit_moments(like: Moments) -> Moments:
+    """Mean 0 and variance 1, for numbers that are left as they are."""
+    return Moments(torch.ones_like(like.weight), torch.zeros_like(like.mean), torch.ones_like(like.variance))
+
+
+def unseen(moments: Moments) -> bool:
+    """Whether some policy has seen nothing yet."""
+    return bool((moments.weight == 0).any())
 
 
 def update_moments(moments: Moments, batch: Tensor) -> Moments:
@@ -45,20 +55,27 @@ def update_moments(moments: Moments, batch: Tensor) -> Moments:
 
 
 def scale_of(moments: Moments) -> Tensor:
-    """Standard deviation [P, d], never zero."""
-    return (moments.variance + FLOOR).sqrt()
+    """Standard deviation [P, d]; 0 where nothing differs by more than rounding, so that no unit is known."""
+    spread = moments.variance.sqrt()
+    return torch.where(spread > ROUNDING * moments.mean.abs(), spread, 0.0)
+
+
+def per_scale(moments: Moments) -> Tensor:
+    """One over `scale_of` [P, d]; 0 where that is 0: what has never differed is told nothing about."""
+    scale = scale_of(moments)
+    return torch.where(scale > 0, 1 / scale, 0.0)
 
 
 class Standard(NamedTuple):
     """Moments made ready for use, in float32: a rollout normalises thousands of times with the same ones."""
 
     mean: Tensor  # [P, 1, d]
-    inverse: Tensor  # [P, 1, d] one over the standard deviation
+    inverse: Tensor  # [P, 1, d] one over the standard deviation; 0 where that is not known
 
 
 def standard(moments: Moments) -> Standard:
     """Make moments ready for `normalise`."""
-    return Standard(moments.mean.float().unsqueeze(-2), scale_of(moments).reciprocal().float().unsqueeze(-2))
+    return Standard(moments.mean.float().unsqueeze(-2), per_scale(moments).float().unsqueeze(-2))
 
 
 def normalise(x: Tensor, by: Standard) -> Tensor:

@@ -18,7 +18,7 @@ from tradeoff.engine.estimators import Plain
 from tradeoff.engine.guards import check_parameters
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.networks import Layers
-from tradeoff.engine.normalisers import FLOOR, fresh_moments, standard, update_moments
+from tradeoff.engine.normalisers import fresh_moments, standard, unit_moments, unseen, update_moments
 from tradeoff.engine.population import Population
 from tradeoff.engine.replay import Replay
 from tradeoff.engine.rollout import EpisodeReturns, Source
@@ -95,6 +95,9 @@ class SoftLearner(Loop):
         self.moments = {name: rule.init(moved[name]) for name, rule in self.rules.items()}
         self.tally = Tally()
         self.turn = 0  # updates of the critics so far
+        self.counted = False  # whether the rollout of this iteration is in the moments already
+        if not config.normalise:
+            population.observations = unit_moments(population.observations)
         self.foreseen = torch.full((policies, model.channels), torch.nan, device=device)
 
     @property
@@ -111,14 +114,17 @@ class SoftLearner(Loop):
 
     @property
     def scale(self) -> Tensor:
-        """Unit of every output of the critics [P, outputs]: the root mean square of a step."""
+        """Unit of every output of the critics [P, outputs]: the root mean square of a step, 0 where none ever paid."""
         steps = self.population.returns
-        return self.critics.scales((steps.mean.square() + steps.variance + FLOOR).sqrt().float())
+        return self.critics.scales((steps.mean.square() + steps.variance).sqrt().float())
 
     def _sample(self) -> dict[str, Trajectories]:
         people = self.population
         data = self.source.collect(self.model, people.theta, people.observations, self.generator)
         self.replay.add(data, self.head.kept(data.action))
+        self.counted = unseen(people.returns)
+        if self.counted:  # no unit was known yet
+            self._count(data)
         return {ROLLOUT: data}
 
     def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
@@ -126,14 +132,15 @@ class SoftLearner(Loop):
         return measured if self.foresight is None else torch.where(self.foresight, self.foreseen, measured)
 
     def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
-        """Weights are divided by their sum where that exceeds 1, so that high prices do not mean long steps."""
+        """Weights are multiplied by the objectives' share of what a typical step is worth by them, so that large
+        multipliers do not mean long steps."""
         config = self.config
         self.tally = Tally()
         if len(self.replay) < config.warmup:
             return self._mean(self.tally.objectives)
         steps = data[ROLLOUT].reward.shape[0] * data[ROLLOUT].reward.shape[2]
         count = max(1, round(config.updates * steps))
-        weights = weights.float() / weights.float().abs().sum(1, keepdim=True).clamp(min=1.0)
+        weights = weights.float() * self._share(weights, data[ROLLOUT].reward.shape[-1])
         with torch.no_grad():
             for first in range(0, count, CHUNK):
                 for sample in self._prepare(min(CHUNK, count - first)):
@@ -143,6 +150,12 @@ class SoftLearner(Loop):
             level = torch.stack(self.tally.values).mean(0) * self.scale[:, : self.critics.columns]
             self.foreseen = level[:, 1:]
         return self._mean(self.tally.objectives)
+
+    def _share(self, weights: Tensor, m: int) -> Tensor:
+        """[P, 1], 1 where objectives weigh nothing."""
+        parts = weights.float().abs() * self.scale[:, 1 : self.critics.columns]
+        own, total = parts[:, :m].sum(1, keepdim=True), parts.sum(1, keepdim=True)
+        return torch.where(own > 0, own / total, 1.0)
 
     def _mean(self, found: list[Tensor]) -> Tensor:
         """[P], 0 where nothing was found."""
@@ -202,8 +215,9 @@ class SoftLearner(Loop):
         heat = self.temperature
         slope = (torch.cat([heat.squeeze(-1), weights], 1) * self.scale[:, : critics.columns]).unsqueeze(1)
         objective = (value * slope).sum(-1) - heat.squeeze(-1) * drawn.log_prob
-        pulled = pull((slope / n).expand(value.shape))
-        self._climb(tape, drawn.pull(pulled, (-heat.squeeze(-1) / n).expand(drawn.log_prob.shape)), rate)
+        unit = n * (slope.abs().sum(-1, keepdim=True) + heat)  # of the objective, which Adam's eps must not know
+        pulled = pull((slope / unit).expand(value.shape))
+        self._climb(tape, drawn.pull(pulled, (-heat / unit).squeeze(-1).expand(drawn.log_prob.shape)), rate)
         self._warm(drawn.log_prob, rate)
         return objective.mean(1)
 
@@ -222,14 +236,20 @@ class SoftLearner(Loop):
 
     def _remember(self, data: dict[str, Trajectories]) -> None:
         """Follow observations and the size of steps; the values of the critics stay what they are."""
+        if not self.counted:
+            self._count(data[ROLLOUT])
+
+    def _count(self, data: Trajectories) -> None:
+        """Merge a rollout into the moments. Outputs whose unit was not known stay, in the new one."""
         people, before = self.population, self.scale
         if self.config.normalise and not self.model.features.one_hot:
-            people.observations = update_moments(
-                people.observations, self.model.features.numbered(data[ROLLOUT].observation)
-            )
-        people.returns = update_moments(people.returns, data[ROLLOUT].channels)
+            seen = self.model.features.numbered(data.observation)
+            people.observations = update_moments(people.observations, seen)
+        people.returns = update_moments(people.returns, data.channels)
+        after = self.scale
+        ratio = torch.where((before > 0) & (after > 0), before / after, 1.0)
         for theta in (self.theta, self.late):
-            self.critics.rescale(theta, before / self.scale)
+            self.critics.rescale(theta, ratio)
 
     def _report(self) -> dict[str, Tensor]:
         """Temperatures and errors of the critics [P]."""

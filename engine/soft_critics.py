@@ -185,7 +185,7 @@ class Critics:
     def paid(self, channels: Tensor, scale: Tensor) -> Tensor:
         """What a step pays [P, n, c] of channels [P, n, m + k], in units of scale [P, outputs]."""
         units = scale[:, 1 : self.columns].unsqueeze(1)
-        return torch.nn.functional.pad(channels / units, (1, 0))
+        return torch.nn.functional.pad(torch.where(units > 0, channels / units, 0.0), (1, 0))
 
     def gradient(self, seen: Seen, target: Tensor) -> tuple[Tensor, Tensor]:
         """Descent direction [P, E, D] of the squared error, and that error [P], averaged over samples."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Any]  # tensors, or states in turn
-TINY = 1e-6  # keeps a zero gradient from being divided by zero
+TINY = torch.finfo(torch.float32).tiny  # keeps a zero gradient from being divided by zero, whatever its unit
 
 
 class Update(Protocol):
@@ -113,6 +113,27 @@ class Adam:
 
 
 @dataclass(frozen=True)
+class Unitless:
+    """Another update, of gradients divided by the length of a policy's first one that is not zero.
+
+    What an update adds to a gradient (Adam's eps) is then a share of that length, whatever the unit of what is climbed.
+    """
+
+    update: Update
+
+    def init(self, theta: Tensor) -> State:
+        """The update's own state, and the lengths [P, 1, 1]; 0 as long as there was none."""
+        return {"inner": self.update.init(theta), "unit": theta.new_zeros(len(theta), 1, 1)}
+
+    def step(self, theta: Tensor, gradient: Tensor, state: State, rate: float = 1.0) -> None:
+        """See Update.step."""
+        if "unit" not in state:  # of a checkpoint of earlier versions
+            return self.update.step(theta, gradient, state, rate)
+        state["unit"] = torch.where(state["unit"] > 0, state["unit"], norms(gradient))
+        self.update.step(theta, gradient / state["unit"].clamp_min(TINY), state["inner"], rate)
+
+
+@dataclass(frozen=True)
 class Scheduled:
     """Another update whose step at turn t = 0, 1, ... is multiplied by (2 / (t + 2))^power."""
 
@@ -156,5 +177,5 @@ class Polyak:
         state["best"] = torch.maximum(state["best"], value)
         twins = state["best"].view(-1, 2).flip(1).flatten() + self.margin if self.optimum is None else self.optimum
         gap = (twins - value).clamp(min=0.0).view(-1, 1, 1)
-        step = (gap / (self.scale * norms(gradient).square()).clamp_min(TINY**2)).clamp_(max=self.largest)
+        step = (gap / (self.scale * norms(gradient).square()).clamp_min(TINY)).clamp_(max=self.largest)
         theta.add_(gradient * step, alpha=rate)

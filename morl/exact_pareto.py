@@ -74,6 +74,7 @@ def exact_pareto(k: Tensor, gains: Tensor, ray: Tensor, *, balanced: float = BAL
     ray is held. Source: Mahapatra and Rajan 2020, ICML (EPO search), for gains in the place of losses.
     """
     off, slope = non_uniformity(gains, ray)
+    slope = slope / slope.abs().sum(1, keepdim=True).clamp_min(1e-300)  # a guide as long as directions are
     relative = gains / ray.to(gains)
     toward = -torch.einsum("pij,pj->pi", k.double(), slope)
     balance = guided(k, toward, relative <= relative.amin(1, keepdim=True))

@@ -19,7 +19,7 @@ from tradeoff.engine.episodic import episodic_learner
 from tradeoff.engine.estimators import RETURNS, Oracle, Plain
 from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
-from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population, standardised
 from tradeoff.engine.loop import Loop
 from tradeoff.engine.method import method_class
 from tradeoff.engine.numbers import Count, Layers, Positive
@@ -29,7 +29,7 @@ from tradeoff.engine.scalarizers import Linear, padded
 from tradeoff.engine.scores import channel_gradients
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.engine.trajectories import Batch
-from tradeoff.engine.updates import Adam
+from tradeoff.engine.updates import Adam, Unitless
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl.gradient_rules import gram, mgda, with_unit_gradients
 from tradeoff.morl.rules import EPO, RULES, GradientRule, Memory
@@ -134,9 +134,8 @@ class RuledSteps(Plain):
         rows = self.model.channel_gradients(theta, batch)[:, :m]
         chosen = self.chooser.choose(rows, self.seen.returns[:, :m])
         self.diagnostics = {"weights": padded(chosen, self.model.channels), "stationarity": stationarity(rows)}
-        mixed = (batch.advantages[..., :m] * chosen.unsqueeze(1)).sum(-1)
-        spread, centre = torch.std_mean(mixed, 1, keepdim=True)
-        return oracle(theta, batch._replace(advantage=(mixed - centre) / (spread + 1e-8)))
+        mixed = standardised(batch.advantages[..., :m] * chosen.unsqueeze(1))
+        return oracle(theta, batch._replace(advantage=mixed))
 
     def state_dict(self) -> dict[str, Any]:
         """See Estimator.state_dict."""
@@ -201,7 +200,7 @@ class WholeEpisodes(GradientAim):
         """See TrainingConfig.build."""
         m, channels = len(run.spec.objectives), len(run.spec.objectives) + len(run.spec.costs)
         settings = Recursion(eta=constant(1.0), batch=self.batch, baseline=self.baseline, centre=True)
-        parts = Composition(Ruled(settings, self.chooser(run.spec), m), Adam(self.learning_rate))
+        parts = Composition(Ruled(settings, self.chooser(run.spec), m), Unitless(Adam(self.learning_rate)))
         return episodic_learner(
             run.make_env, LastReturns(self.policies, m, channels), parts, run.generator,
             policies=self.policies, hidden=self.hidden, discount=run.discount,

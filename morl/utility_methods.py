@@ -14,7 +14,7 @@ from tradeoff.engine.loop import Loop
 from tradeoff.engine.natural import natural
 from tradeoff.engine.numbers import Count, Layers, Positive
 from tradeoff.engine.training import Training
-from tradeoff.engine.updates import SGD, Adam
+from tradeoff.engine.updates import SGD, Adam, Unitless
 from tradeoff.morl.utility_aims import Box, UtilityAim
 
 Maker = Callable[..., Composition]
@@ -51,7 +51,7 @@ class UtilityConfig(UtilityAim):
         parts = self.composition(self.box(m, len(run.spec.costs)))
         further: dict[str, Any] = {}
         if self.step == "adam":
-            parts = parts._replace(update=Adam(self.learning_rate))
+            parts = parts._replace(update=Unitless(Adam(self.learning_rate)))
         elif self.step == "natural":
             parts, further = parts._replace(update=SGD(self.learning_rate)), {"precondition": natural(divergence=0.5)}
         return episodic_learner(

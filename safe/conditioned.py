@@ -192,12 +192,15 @@ class ConditionedLearner(Learner):
     def prepare(self, data: Trajectories, weights: Tensor) -> Batch:
         """See Learner.prepare. weights: [P * N, m + k] at the nodes.
 
-        Every sample's weights are scaled to the length 1 (sum of sizes): a limit's best policy does not depend on the
-        scale, and dear limits would else drown the others in a batch that is normalised as a whole.
+        Every sample's weights are divided by what a typical step pays by them (channels at their root mean square): a
+        limit's best policy does not depend on the scale, and large multipliers would else drown the other limits in a
+        batch that is normalised as a whole.
         """
         table = weights.unflatten(0, (len(self.population), -1)).float()
         own = torch.einsum("tpbn,pnc->tpbc", data.context, table)
-        return super().prepare(data, fold(own / own.abs().sum(-1, keepdim=True)))
+        typical = data.channels.square().mean((0, 2)).sqrt().unsqueeze(1)
+        size = (own.abs() * typical).sum(-1, keepdim=True)
+        return super().prepare(data, fold(own / torch.where(size > 0, size, 1.0)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from tradeoff.envs.protocol import EnvSpec
 from tradeoff.safe.constraints import BadLimit, Constraint, Scale
 from tradeoff.safe.duals import Gain, State, check_gains, per_limit, row
 
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of Adam
+BETA1, BETA2 = 0.9, 0.999  # of Adam
 
 
 def mean_steps(discount: float, horizon: int | None) -> float:
@@ -84,7 +84,8 @@ class LogAscent:
         """See DualRule.step."""
         slope, steps = state["multiplier"] * violation, state["steps"] + 1
         m, v = state["m"].lerp(slope, 1 - BETA1), state["v"].lerp(slope.square(), 1 - BETA2)
-        unit = (m / (1 - BETA1**steps)) / ((v / (1 - BETA2**steps)).sqrt() + EPS)
+        length = (v / (1 - BETA2**steps)).sqrt()
+        unit = torch.where(length > 0, m / (1 - BETA1**steps) / length, 0.0)
         moved = state["multiplier"] * (per_limit(self.rate, violation) * unit).exp()
         return {"multiplier": moved.clamp(max=self.bound), "m": m, "v": v, "steps": steps}
 

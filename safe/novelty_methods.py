@@ -15,7 +15,7 @@ from tradeoff.engine.estimators import Oracle, Plain
 from tradeoff.engine.evaluate import Scores, evaluate
 from tradeoff.engine.features import make_features
 from tradeoff.engine.heads import make_head
-from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population
+from tradeoff.engine.learner import Learner, LearnerConfig, fresh_population, standardised
 from tradeoff.engine.normalisers import Moments
 from tradeoff.engine.numbers import Range
 from tradeoff.engine.population import Population
@@ -45,8 +45,7 @@ class Bisector(Plain):
         gradient = oracle(theta, batch)
         if self.env.mean >= self.env.distance:
             return gradient
-        spread, centre = torch.std_mean(batch.advantages[..., -1], 1, keepdim=True)
-        novel = batch._replace(advantage=(batch.advantages[..., -1] - centre) / (spread + 1e-8))
+        novel = batch._replace(advantage=standardised(batch.advantages[..., -1:]))
         away, _ = self.model.gradient(theta, novel, self.surrogate, 0.0, 0.0)
         broken = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
         gradient[:, ACTOR] = ctnb_direction(gradient[:, ACTOR], away[:, ACTOR], broken)

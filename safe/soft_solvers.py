@@ -205,6 +205,7 @@ class CAL:
     caution: NotNegative = 0.5  # standard deviations over the ensemble that are added to costs
     penalty: Gain = 10.0  # price of the latest violation, on top of the multiplier [price / violation]
     rate: Gain = 0.012  # learning rate of the multiplier's logarithm, per iteration
+    start: Gain = 0.6931  # first multiplier, above 0
     bound: Positive = 1e3  # ceiling of multiplier and price
 
     def critics(self, shape: dict[str, Any]) -> Critics:
@@ -213,4 +214,5 @@ class CAL:
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        return parts.learner(parts.lagrangian(LogAscent(rate=self.rate, penalty=self.penalty, bound=self.bound)))
+        ascent = LogAscent(rate=self.rate, penalty=self.penalty, start=self.start, bound=self.bound)
+        return parts.learner(parts.lagrangian(ascent))

@@ -15,7 +15,7 @@ from tradeoff.engine.updates import Adam
 from tradeoff.safe.constraints import Constraints
 from tradeoff.safe.soft_solvers import SoftParts
 
-NARROW = 1e-3  # least temperature of the reweighting
+NARROW = 1e-3  # least temperature of the reweighting, in typical steps of the objectives
 
 
 class Actions(NamedTuple):
@@ -117,7 +117,8 @@ class VariationalLearner(SoftLearner):
         policies, device = len(self.population), self.theta.device
         self.old = self.population.theta.clone()  # [P, 1, D] the actors that sample
         self.held = torch.zeros(policies, 2, device=device)  # prices of the divergences
-        self.dual = torch.zeros(policies, 1, 1 + len(ahead), device=device)  # log temperature, prices
+        self.dual = torch.zeros(policies, 1, 1 + len(ahead), device=device)  # log temperature, prices; typical steps
+        self.units = torch.ones(policies, 1, device=device), torch.ones(policies, len(ahead), device=device)
         self.dual_rule = Adam(settings.rate, eps=EPS)
         self.moments["dual"] = self.dual_rule.init(self.dual)
 
@@ -128,7 +129,11 @@ class VariationalLearner(SoftLearner):
         channels = actions.value[..., 1:] * self.scale[:, None, None, 1 : self.critics.columns]
         gain = (channels * weights[:, None, None]).sum(-1)
         sign, limit = self.ahead.sign.float(), (self.ahead.sign * self.ahead.limit).float()
-        found = self._solve(gain, channels[..., self.ahead.index] * sign, limit, actions.prior)
+        steps = self.scale[:, 1 : self.critics.columns]
+        self.units = (weights.abs() * steps).sum(1, keepdim=True), steps[:, self.ahead.index]
+        own, limited = (torch.where(unit > 0, 1 / unit, 0.0) for unit in self.units)
+        cost = channels[..., self.ahead.index] * (sign * limited)[:, None, None]
+        found = self._solve(gain * own.unsqueeze(-1), cost, limit * limited, actions.prior)
         tape = self._outputs(sample.inputs)
         step = self._fit(tape[-1], sampled, actions.sampled, found.weight)
         radii = step.apart.new_tensor([self.settings.by_mean, self.settings.by_spread])
@@ -163,27 +168,31 @@ class VariationalLearner(SoftLearner):
             found = reweigh(gain, cost, limit, temperature, price, self.settings.radius, prior)
             slope = torch.cat([found.d_temperature * temperature, found.d_price], 1).unsqueeze(1)
             self.dual_rule.step(self.dual, -slope, self.moments["dual"])
-            self.dual[..., 1:].clamp_(0.0, self.settings.bound)
+            own, limited = self.units
+            most = self.settings.bound * limited / own.clamp_min(torch.finfo(own.dtype).tiny)
+            self.dual[:, 0, 1:] = self.dual[:, 0, 1:].clamp_min(0.0).minimum(most)
         return reweigh(gain, cost, limit, *self.prices, self.settings.radius, prior)
 
     @property
     def prices(self) -> tuple[Tensor, Tensor]:
-        """Temperature [P, 1] of the reweighting and prices [P, j] of the limits."""
+        """Temperature [P, 1] of the reweighting and prices [P, j] of the limits, in typical steps of the channels."""
         return self.dual[:, 0, :1].exp().clamp(min=NARROW), self.dual[:, 0, 1:]
 
     def _report(self) -> dict[str, Tensor]:
         """See Loop._report."""
-        temperature, price = self.prices
-        return super()._report() | {"temperature": temperature.flatten(), "multiplier": price}
+        (temperature, price), (own, limited) = self.prices, self.units
+        raw = torch.where(limited > 0, price * own / torch.where(limited > 0, limited, 1.0), 0.0)
+        return super()._report() | {"temperature": (temperature * own).flatten(), "multiplier": raw}
 
     def state_dict(self) -> dict[str, Any]:
         """See Loop.state_dict."""
-        return super().state_dict() | {"old": self.old, "held": self.held, "dual": self.dual}
+        return super().state_dict() | {"old": self.old, "held": self.held, "dual": self.dual, "units": self.units}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Loop.load_state_dict."""
         super().load_state_dict(state)
         self.old, self.held, self.dual = state["old"], state["held"], state["dual"]
+        self.units = tuple(state.get("units", self.units))  # checkpoints of earlier versions have none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Generator
 
-from tradeoff.engine.normalisers import fresh_moments
+from tradeoff.engine.normalisers import fresh_moments, unit_moments
 from tradeoff.engine.rollout import EpisodeReturns, Rollout
 from tradeoff.engine.trajectories import Batch, Trajectories, minibatches
 from tradeoff.envs.errors import NumericalTrouble
 
 LENGTHS, TERMINATES = (3, 4, 2, 6), (True, False, False, True)
+MOMENTS = unit_moments(fresh_moments(2, 2))  # observations as they are
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def collect(clockwork, model_for):
     theta, source = model.init(2, draw), Rollout(env, 2, 5)
 
     def call() -> Trajectories:
-        return source.collect(model, theta, fresh_moments(2, 2), draw)
+        return source.collect(model, theta, MOMENTS, draw)
 
     call.env, call.model, call.theta, call.source = env, model, theta, source
     return call
@@ -82,7 +83,7 @@ def test_returns_are_unknown_until_an_episode_ends_and_then_the_last_known(clock
     env = clockwork((3, 7))
     model = model_for(env)
     theta, source, episodes = model.init(2, generator), Rollout(env, 2, 2), EpisodeReturns(1.0)
-    seen = [episodes.update(source.collect(model, theta, fresh_moments(2, 2), generator))[:, 0] for _ in range(4)]
+    seen = [episodes.update(source.collect(model, theta, MOMENTS, generator))[:, 0] for _ in range(4)]
     want = [[torch.nan, torch.nan], [6, torch.nan], [6, torch.nan], [6, 28]]
     torch.testing.assert_close(torch.stack(seen), torch.tensor(want), equal_nan=True)
 
@@ -101,7 +102,7 @@ def test_state_goes_on_exactly(collect, clockwork) -> None:
     want = collect()
     other = Rollout(clockwork(LENGTHS, TERMINATES), 2, 5)
     other.load_state_dict(state)
-    got = other.collect(collect.model, collect.theta, fresh_moments(2, 2), Generator().manual_seed(9))
+    got = other.collect(collect.model, collect.theta, MOMENTS, Generator().manual_seed(9))
     for name in ("observation", "reward", "start", "terminated", "truncated", "next_observation"):
         assert torch.equal(getattr(got, name), getattr(want, name)), name
     assert other.taken == collect.source.taken == 2 * 5 * collect.env.num_envs  # two rollouts of five steps

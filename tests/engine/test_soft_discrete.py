@@ -121,7 +121,8 @@ def test_steps_of_the_actor_agree_with_autograd(caution: float):
     f = (value * priced[:, None, None]).sum(-1)
     log_q = (f / heat).log_softmax(-1)
     weight = heat.squeeze(-1) * (1 + (log_p.exp() * (log_p - log_q)).sum(-1)).detach()
-    slope = torch.autograd.grad((weight * (log_q.exp() * log_p).sum(-1)).mean(1).sum(), theta)[0]
+    unit = priced.abs().sum(1).view(-1, 1, 1) + heat  # steps are free of the objective's unit
+    slope = torch.autograd.grad((weight * (log_q.exp() * log_p).sum(-1)).mean(1).sum(), theta)[0] / unit
     with torch.no_grad():
         objective = (log_p.exp() * (f - heat * log_p)).sum(-1).mean(1)
         torch.testing.assert_close(learner._act(sample, weights, 1.0), objective)

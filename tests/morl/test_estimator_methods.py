@@ -7,7 +7,7 @@ import pytest
 
 from tradeoff.engine.estimators import RETURNS
 from tradeoff.engine.recursion import CURVATURE, GRADIENT, RETURNS_CURVATURE
-from tradeoff.engine.updates import SGD, Adam, Normalised, Scheduled, Truncated
+from tradeoff.engine.updates import SGD, Adam, Normalised, Scheduled, Truncated, Unitless
 from tradeoff.envs import finite_arrays, make_tabular, register
 from tradeoff.morl.estimator_methods import METHODS
 from tradeoff.registry import recommended
@@ -47,7 +47,7 @@ def test_the_better_arm_is_found(name: str) -> None:
 def test_every_method_steps_by_its_own_rule_unless_told(name: str) -> None:
     own = METHODS[name](env="arms", learning_rate=0.5).start().learner.updates
     assert own == [UPDATES.get(name, SGD(0.5))]
-    assert METHODS[name](env="arms", learning_rate=0.5, step="adam").start().learner.updates == [Adam(0.5)]
+    assert METHODS[name](env="arms", learning_rate=0.5, step="adam").start().learner.updates == [Unitless(Adam(0.5))]
 
 
 def test_weights_of_the_fresh_gradient_follow_the_published_schedules() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tradeoff.engine.scores import log_probs
-from tradeoff.engine.updates import Adam, Normalised, Truncated
+from tradeoff.engine.updates import Adam, Normalised, Truncated, Unitless
 from tradeoff.envs import finite_arrays, make, make_tabular, register
 from tradeoff.morl import utility_settings
 from tradeoff.morl.utility_methods import METHODS, MOPG, MOTSIVRPG, MONormalisedIGT, MOStormPG, UtilityConfig
@@ -54,7 +54,7 @@ def test_steps_are_the_methods_own_or_adams() -> None:
     assert kinds == {"mo-pg": "SGD", "mo-tsivr-pg": "Truncated", "mo-storm-pg": "SGD", "mo-n-pg-igt": "Scheduled"}
     own = MOTSIVRPG(step="own", learning_rate=0.5, radius=0.25, env="arms").start().learner.updates[0]
     assert own == Truncated(0.5, 0.25)
-    assert MOTSIVRPG(learning_rate=0.5, env="arms").start().learner.updates == [Adam(0.5)]
+    assert MOTSIVRPG(learning_rate=0.5, env="arms").start().learner.updates == [Unitless(Adam(0.5))]
     assert MONormalisedIGT(learning_rate=0.5).composition(None).update.update == Normalised(0.5)
 
 

@@ -121,14 +121,16 @@ def test_prices_move_where_something_was_measured(bound, tensor) -> None:
 
 
 def test_every_sample_is_weighed_by_the_limit_it_was_made_for() -> None:
-    # Weights of the nodes (1, 0) and (1, 3): an episode at u has (1, 3 u), scaled to (1, 3 u) / (1 + 3 u).
+    # Weights of the nodes (1, 0) and (1, 3): an episode at u has (1, 3 u) / (x + 3 u y), x and y being the root mean
+    # squares of the channels.
     config = LearnerConfig(rollout_steps=32, environments=6, minibatches=4, hidden=(8,))
     env, draw = make("deep-sea-treasure-v0", 12, seed=1), torch.Generator().manual_seed(1)
     learner = conditioned_learner(env, (TIME,), ConditionedLagrangian(nodes=2), config, draw, policies=2)
     data = learner.source.collect(learner.model, learner.population.theta, learner.population.observations, draw)
     batch = learner.prepare(data, torch.tensor([[1.0, 0], [1, 3]]).repeat(2, 1))
     price = 3 * data.context[..., 1].movedim(1, 0).flatten(1)  # [P, n]
-    weighted = (batch.advantages[..., 0] + price * batch.advantages[..., 1]) / (1 + price)
+    x, y = data.channels.square().mean((0, 2)).sqrt().unsqueeze(-1).unbind(1)
+    weighted = (batch.advantages[..., 0] + price * batch.advantages[..., 1]) / (x + price * y)
     expected = (weighted - weighted.mean(1, keepdim=True)) / weighted.std(1, keepdim=True)
     torch.testing.assert_close(batch.advantage, expected, atol=1e-5, rtol=1e-5)
     changed = (data.context[1:] != data.context[:-1]).any(-1)

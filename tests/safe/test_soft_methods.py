@@ -194,12 +194,14 @@ def test_what_a_solver_reads():
 
 
 def test_high_prices_make_no_long_steps():
-    # Weights (1, -9) act as (1/10, -9/10): the heat and not the length of the step has the price.
+    # Weights (1, -9) act as (1, -9) s / (s + 9 t), s and t being what a step pays and costs: the temperature has the
+    # price, not the length of the step.
     learner, seen = _learner(SACLagrangian(), replace(QUICK, warmup=1, updates=0.02)), []
     learner._act = lambda sample, weights, rate: seen.append(weights) or torch.zeros(1)  # type: ignore[method-assign]
     data = learner._sample()
     learner._improve(data, torch.tensor([[1.0, -9.0]]), 1.0)
-    torch.testing.assert_close(seen[0], torch.tensor([[0.1, -0.9]]))
+    s, t = learner.scale[0, 1:3]
+    torch.testing.assert_close(seen[0], torch.tensor([[1.0, -9.0]]) * s / (s + 9 * t))
 
 
 def _logarithm(v: float, w: float, x: float) -> float:
