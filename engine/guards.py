@@ -125,8 +125,8 @@ def reset(env: VectorEnv, seed: int | Sequence[int] | None, size: tuple[int, int
     if not _finite(observation):
         p, b, i = (~torch.isfinite(observation.float())).nonzero()[0].tolist()
         raise NumericalTrouble(
-            f"observation {i} of {env.spec.id} is {observation[p, b, i].item()} after a reset, policy {p}, "
-            f"environment {b}; nothing was saved: repair the environment and resume"
+            f"observation {i} is {observation[p, b, i].item()} after a reset, policy {p}, environment {b} of "
+            f"{env.spec.id}; nothing was saved: repair the environment and resume"
         )
     return observation
 

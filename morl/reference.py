@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tradeoff.engine.guards import FiniteWatch, Place, reset
 from tradeoff.engine.run import Run
 
 EPISODES, LONGEST, SHARE = 32, 1000, 0.1
@@ -14,18 +15,28 @@ def fixed_reference(run: Run) -> tuple[tuple[float, ...], int]:
 
     Episodes are cut after LONGEST steps. Environments and actions have seeds of their own, so that all runs of an
     environment, with one horizon and one discount, count from the same point.
+    Raises NumericalTrouble for numbers that are not finite, UserCodeFailed when the environment raises.
     """
     env = run.make_env(EPISODES, 0)
-    env.reset(0)
+    place = Place(run.spec, "the random episodes that fix the reference point")
+    watch = FiniteWatch(place, (1, EPISODES))
+    observation = reset(env, 0, (1, EPISODES)).flatten(0, 1)
     draw = torch.Generator().manual_seed(0)
     m = len(run.spec.objectives)
     returns = torch.zeros(EPISODES, m, dtype=torch.float64, device=env.device)
     alive, steps = torch.ones(EPISODES, dtype=torch.bool, device=env.device), 0
     while alive.any() and steps < LONGEST:
-        step = env.step(_random_actions(run, draw).to(env.device))
+        try:
+            step = env.step(_random_actions(run, draw).to(env.device))
+        except (Exception, SystemExit) as error:
+            watch.check()
+            raise place.failed(error, steps) from error
+        watch(observation, torch.cat([step.reward, step.cost], -1), alive.unsqueeze(0))
+        observation = step.observation
         returns += torch.where(alive.unsqueeze(1), step.reward.double() * run.discount**steps, 0.0)
-        alive &= ~(step.terminated | step.truncated)
+        alive = alive & ~(step.terminated | step.truncated)
         steps += 1
+    watch.check()
     env.close()
     least, span = returns.amin(0), returns.amax(0) - returns.amin(0)
     span = torch.where(span > 0, span, least.abs().clamp_min(torch.finfo(torch.float32).tiny))

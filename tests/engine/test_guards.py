@@ -75,7 +75,7 @@ def test_numbers_that_32_bits_cannot_hold_are_as_good_as_infinite(clockwork, mod
 def test_a_reset_that_shows_no_numbers_is_told(clockwork) -> None:
     env = clockwork((9, 9))
     env._see = lambda: torch.tensor([[0.0, 0.0], [0.0, NAN]])
-    with pytest.raises(NumericalTrouble, match=r"observation 1 of clockwork is nan after a reset, policy 1, env.* 0"):
+    with pytest.raises(NumericalTrouble, match=r"observation 1 is nan after a reset, policy 1, env.* 0 of clockwork"):
         Rollout(env, 2, 5)
 
 

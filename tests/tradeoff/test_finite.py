@@ -95,3 +95,10 @@ def _finite(learner: dict[str, Any]) -> bool:
     kept += [x for x in learner["source"].values() if isinstance(x, torch.Tensor)]
     kept += [learner["replay"]["rows"]] if "replay" in learner else []
     return all(bool(torch.isfinite(x).all()) for x in kept)
+
+
+def test_a_reference_point_is_never_made_of_what_is_no_number(tmp_path: Path, refuses: Refuses) -> None:
+    FAULT.update(after=40, where="reward", value=math.nan)  # the second step of 32 environments
+    said = refuses("train", "weighted-sum", *COMMON, *METHODS["weighted-sum"], "--quiet", "--out", tmp_path / "run")
+    assert "reward 'rest' is nan at step 1 of the random episodes that fix the reference point" in said
+    assert not (tmp_path / "run").exists()
