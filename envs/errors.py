@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -70,7 +71,10 @@ class UserCodeFailed(TradeoffError):
         said = " ".join(str(error).split())
         said = said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
         kind = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-        super().__init__(f"{env} failed {doing}: {kind}{said and f': {said}'}; repair it and go on")
+        frames = traceback.extract_tb(error.__traceback__)
+        at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        at = "" if isinstance(error, SyntaxError) else at  # which names the line of the module itself
+        super().__init__(f"{env} failed {doing}: {kind}{said and f': {said}'}{at}; repair it and go on")
         self.env, self.step = env, step
         self.traceback = "".join(traceback.format_exception(error))
 

@@ -63,7 +63,8 @@ def train(
         if init is not None:  # so that going on does not need the other run
             run.rest()
             save_numbered(folder, run.total, run.state_dict() | _stamp(settings))
-        run.warn_endless()
+        with _logged(folder):
+            run.warn_endless()
         return _finish(run, folder, quiet, settings)
 
 
