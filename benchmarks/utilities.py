@@ -40,7 +40,10 @@ LARGE, MIDDLE, BLEND = {"batch": 288}, {"batch": 24}, {"learning_rate": 0.003, "
 ENTRIES = (
     Entry("MO-PG, 288 + 288", "mo-pg", {**LARGE, "learning_rate": 0.03}, {**LARGE, "learning_rate": 0.01}, (576, 576)),
     Entry("MO-PG, 12 + 12", "mo-pg", {"learning_rate": 0.01}, {"learning_rate": 0.003}, (24, 24)),
-    Entry("MO-TSIVR-PG", "mo-tsivr-pg", {"learning_rate": 0.001}, {"learning_rate": 0.003}, (46, 46)),
+    Entry(
+        "MO-TSIVR-PG, Adam", "mo-tsivr-pg",
+        {"learning_rate": 0.001, "step": "adam"}, {"learning_rate": 0.003, "step": "adam"}, (46, 46),
+    ),
     Entry("MO-STORM-PG", "mo-storm-pg", BLEND, BLEND, (24, 24)),
     Entry("MO-N-PG-IGT", "mo-n-pg-igt", {"learning_rate": 1.0, **MIDDLE}, {"learning_rate": 0.5, **MIDDLE}, (48, 48)),
     Entry("MO-PPO, half the steps", "mo-ppo", {}, {}, (2, 20), 0.5),

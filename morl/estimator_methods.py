@@ -76,6 +76,7 @@ class SRVRPG(EstimatorConfig):
 
     name: ClassVar[str] = "srvr-pg"
     make: ClassVar[Maker] = compositions.srvr_pg
+    corrected: ClassVar[bool] = True
     settings: ClassVar[Names] = ("checkpoint", "batch", "period")
 
     checkpoint: int = 50  # N: episodes of a large batch
@@ -110,6 +111,7 @@ class PAGEPG(EstimatorConfig):
 
     name: ClassVar[str] = "page-pg"
     make: ClassVar[Maker] = compositions.page_pg
+    corrected: ClassVar[bool] = True
     settings: ClassVar[Names] = ("checkpoint", "batch", "probability")
 
     checkpoint: int = 50  # N: episodes of a large batch
@@ -122,6 +124,7 @@ class STORMPG(EstimatorConfig):
 
     name: ClassVar[str] = "storm-pg"
     make: ClassVar[Maker] = compositions.storm_pg
+    corrected: ClassVar[bool] = True
     settings: ClassVar[Names] = ("checkpoint", "batch", "eta")
 
     checkpoint: int = 50  # episodes of the first batch
@@ -137,6 +140,7 @@ class NVRPG(EstimatorConfig):
 
     name: ClassVar[str] = "n-vr-pg"
     make: ClassVar[Maker] = compositions.n_vr_pg
+    corrected: ClassVar[bool] = True
 
     def common(self, box: Box | None) -> dict[str, Any]:
         """See UtilityConfig.common."""
@@ -163,6 +167,7 @@ class HARPG(NPGIGT):
 
     name: ClassVar[str] = "harpg"
     make: ClassVar[Maker] = compositions.harpg
+    corrected: ClassVar[bool] = True
     settings: ClassVar[Names] = ("batch", "eta", "curvature")
 
     curvature: int = 10  # episodes of a Hessian-vector product, at every step

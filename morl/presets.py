@@ -92,8 +92,18 @@ def recommended(method: str, env: str, **changes: Any) -> FrontConfig:
     return kind(**{"env": env, **preset, **changes})
 
 
-def utility_settings(env: str) -> dict[str, Any]:
-    """A utility that makes sense for an environment: those of Guidobene et al. 2025 where it has one."""
+def utility_settings(env: str, utility: str | None = None) -> dict[str, Any]:
+    """A utility that makes sense for an environment: those of Guidobene et al. 2025 where it has one.
+
+    utility: the one that was asked for; the published parameters go with the published one alone.
+    """
+    published = _published(env)
+    if utility in (None, published["utility"]):
+        return published
+    return {"utility": utility} | {name: published[name] for name in ("discount",) if name in published}
+
+
+def _published(env: str) -> dict[str, Any]:
     if env.startswith("deep-sea-treasure"):
         return {"utility": "square-root", "shift": (1.0, 101.0), "floor": (0.0, -100.0), "discount": 1.0}
     if env.startswith("server-queues"):
@@ -106,13 +116,13 @@ def learner_settings(env: str) -> dict[str, Any]:
     return {"learner": (PRESETS.get(env) or _by_actions(env))["learner"]}
 
 
-def proximal_settings(env: str) -> dict[str, Any]:
+def proximal_settings(env: str, utility: str | None = None) -> dict[str, Any]:
     """The utility and the learner recommended for an environment, for proximal steps along one utility."""
     if env.startswith("server-queues"):
-        return utility_settings(env) | {"learner": QUEUES}
+        return utility_settings(env, utility) | {"learner": QUEUES}
     if env.startswith("deep-sea-treasure"):  # the treasures count in full, however far: with gamma .99 20.3 looks best
-        return utility_settings(env) | {"learner": replace(SMALL, gamma=1.0)}
-    return utility_settings(env) | learner_settings(env)
+        return utility_settings(env, utility) | {"learner": replace(SMALL, gamma=1.0)}
+    return utility_settings(env, utility) | learner_settings(env)
 
 
 def _by_actions(env: str) -> dict[str, Any]:

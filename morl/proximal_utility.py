@@ -16,7 +16,7 @@ from tradeoff.engine.loop import Loop
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Scalarizer
 from tradeoff.engine.training import Training
-from tradeoff.morl.utility_aims import UtilityAim
+from tradeoff.morl.utility_aims import UtilityAim, refuse_unread
 
 
 class Blended:
@@ -74,6 +74,8 @@ class MOPPO(UtilityAim):
 
     def __post_init__(self) -> None:
         UtilityAim.__post_init__(self)
+        if self.utility == "linear":
+            refuse_unread(self, "utility 'linear'", "eta")
         if not 0 < self.eta <= 1:
             raise ValueError(f"eta must lie in (0, 1], got {self.eta}")
 

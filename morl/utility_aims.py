@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from tradeoff.morl.utilities import Utility, harmonic, linear, proportional_fair
 UtilityName = Literal[
     "linear", "square-root", "harmonic", "proportional-fair", "max-min", "soft-min", "generalised-gini"
 ]
+SHIFTED = ("square-root", "harmonic", "proportional-fair")
 Box = tuple[tuple[float, ...], tuple[float, ...]]
 """Least and largest returns, per channel."""
 
@@ -39,6 +40,10 @@ class UtilityAim(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if not any(self.weights):
             raise ValueError(f"weights must hold a number that is not 0, got {self.weights}")
+        if self.utility not in SHIFTED:
+            refuse_unread(self, f"utility {self.utility!r}", "shift")
+        if self.utility != "soft-min":
+            refuse_unread(self, f"utility {self.utility!r}", "temperature")
         self.function  # noqa: B018 (bad parameters are refused before anything starts)
 
     @property
@@ -79,6 +84,16 @@ class UtilityAim(TrainingConfig):
         if box is not None:
             known = known.clamp(known.new_tensor(box[0]), known.new_tensor(box[1]))
         return self.function.value(known)
+
+
+def refuse_unread(config: Any, combination: str, *names: str) -> None:
+    """Raise ValueError for a field that is not at its default, though the combination of others does not read it."""
+    defaults = {f.name: f.default for f in fields(config)}
+    for name in names:
+        if getattr(config, name) != defaults[name]:
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, which {config.name} with {combination} does not read; leave it out"
+            )
 
 
 def _each(given: tuple[float, ...], m: int) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from tradeoff.engine import compositions
@@ -15,7 +15,7 @@ from tradeoff.engine.natural import natural
 from tradeoff.engine.numbers import Count, Layers, Positive
 from tradeoff.engine.training import Training
 from tradeoff.engine.updates import SGD, Adam, Unitless
-from tradeoff.morl.utility_aims import Box, UtilityAim
+from tradeoff.morl.utility_aims import Box, UtilityAim, refuse_unread
 
 Maker = Callable[..., Composition]
 Names = tuple[str, ...]
@@ -28,13 +28,27 @@ class UtilityConfig(UtilityAim):
 
     make: ClassVar[Maker]  # from tradeoff.engine.compositions
     settings: ClassVar[Names]  # fields that `make` takes, beside those that all of them take
+    corrected: ClassVar[bool] = False  # whether old estimates are corrected by weights or Hessians
 
     learning_rate: Positive = 1e-2  # of the policy
     anneal: bool = True  # let the learning rate fall to zero linearly over the run
     step: Step = "adam"  # Adam along the estimate, the method's own rule, or a natural gradient
     baseline: Baseline = "mean"  # subtracted from what follows a step
-    centre: bool = True  # subtract the other trajectories' pay at every step from weighted sums
+    centre: bool = True  # subtract the other trajectories' pay at every step; without corrections, for baseline none
     hidden: Layers = (64, 64)  # units per hidden layer
+
+    def __post_init__(self) -> None:
+        UtilityAim.__post_init__(self)
+        self._refuse_unread()
+
+    def _refuse_unread(self) -> None:
+        known = {f.name for f in fields(self)}
+        if self.baseline != "none" and not self.corrected:
+            refuse_unread(self, f"baseline {self.baseline!r}", "centre")
+        if "radius" in known and self.step != "own":
+            refuse_unread(self, f"step {self.step!r}", "radius")
+        if "lag" in known and self.utility == "linear":
+            refuse_unread(self, "utility 'linear'", "lag")
 
     def composition(self, box: Box | None) -> Composition:
         """Estimator and own update. box: least and largest returns per channel, to which estimates are projected."""
@@ -88,7 +102,10 @@ class MOTSIVRPG(UtilityConfig):
     name: ClassVar[str] = "mo-tsivr-pg"
     make: ClassVar[Maker] = compositions.tsivr
     settings: ClassVar[Names] = ("checkpoint", "batch", "period", "radius", "lag")
+    corrected: ClassVar[bool] = True
 
+    step: Step = "own"  # no longer than radius, as published; Adam along the estimate, or a natural gradient
+    learning_rate: Positive = 1.0  # of the policy, for its own step; Adam wants about 0.01
     checkpoint: Count = 144  # N: episodes of a large batch, for the returns and again for the gradient
     batch: Count = 12  # B: episodes of a correction, likewise
     period: Count = 12  # m: steps from one large batch to the next
@@ -106,6 +123,7 @@ class MOStormPG(UtilityConfig):
     name: ClassVar[str] = "mo-storm-pg"
     make: ClassVar[Maker] = compositions.storm_pg
     settings: ClassVar[Names] = ("checkpoint", "batch", "eta")
+    corrected: ClassVar[bool] = True
 
     checkpoint: Count = 144  # episodes of the first batch
     batch: Count = 12  # episodes per step

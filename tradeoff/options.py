@@ -215,12 +215,17 @@ def gathered(words: Sequence[str], option: str) -> list[str]:
 
 
 def decisive(kind: Any, words: Sequence[str]) -> dict[str, Any]:
-    """What other settings depend on besides the environment: how limits are summed, and how often actions are repeated.
+    """What other settings depend on besides the environment: the utility, the sums of limits, repeated actions.
 
     What is no such thing is left to `parse`.
     """
     from tradeoff.safe.constraints import Scale
 
+    if hasattr(kind, "utility"):
+        from tradeoff.morl.utility_aims import UtilityName
+
+        utility = wanted(words, "--utility")
+        return {"utility": utility} if utility in get_args(UtilityName) else {}
     if not hasattr(kind, "scale"):
         return {}
     scale, discount = wanted(words, "--scale"), 0.0

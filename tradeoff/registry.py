@@ -32,9 +32,9 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
     if method in morl.METHODS:
         return morl.recommended(method, env, **changes)
     if method in utility_methods.METHODS:
-        return METHODS[method](**{"env": env, **morl.utility_settings(env), **changes})
+        return METHODS[method](**{"env": env, **morl.utility_settings(env, changes.get("utility")), **changes})
     if method in proximal_utility.METHODS:
-        return METHODS[method](**{"env": env, **morl.proximal_settings(env), **changes})
+        return METHODS[method](**{"env": env, **morl.proximal_settings(env, changes.get("utility")), **changes})
     if method in estimator_methods.METHODS:
         return METHODS[method](**{"env": env, **changes})
     if method in gradient_methods.METHODS and not gradient_methods.takes_learner(method):

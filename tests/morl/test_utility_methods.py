@@ -32,7 +32,7 @@ ARMS = {"env": "arms", "policies": 3, "hidden": (8,), "evaluate_every": 20, "fin
 SMALL = {"checkpoint": 512, "batch": 128}
 RUNS = (
     MOPG(**ARMS, batch=256, learning_rate=0.05, utility="proportional-fair", shift=(0.01,)),
-    MOTSIVRPG(**ARMS, **SMALL, period=6, learning_rate=0.05, utility="proportional-fair", shift=(0.01,)),
+    MOTSIVRPG(**ARMS, **SMALL, period=6, learning_rate=0.5, utility="proportional-fair", shift=(0.01,)),
     MOStormPG(**ARMS, **SMALL, eta=0.3, learning_rate=0.05, utility="proportional-fair", shift=(0.01,)),
     MONormalisedIGT(**ARMS, batch=256, learning_rate=1.0, utility="proportional-fair", shift=(0.01,)),
 )
@@ -54,7 +54,8 @@ def test_steps_are_the_methods_own_or_adams() -> None:
     assert kinds == {"mo-pg": "SGD", "mo-tsivr-pg": "Truncated", "mo-storm-pg": "SGD", "mo-n-pg-igt": "Scheduled"}
     own = MOTSIVRPG(step="own", learning_rate=0.5, radius=0.25, env="arms").start().learner.updates[0]
     assert own == Truncated(0.5, 0.25)
-    assert MOTSIVRPG(learning_rate=0.5, env="arms").start().learner.updates == [Unitless(Adam(0.5))]
+    assert MOTSIVRPG(learning_rate=0.5, env="arms").start().learner.updates == [Truncated(0.5, 0.1)]
+    assert MOTSIVRPG(learning_rate=0.5, env="arms", step="adam").start().learner.updates == [Unitless(Adam(0.5))]
     assert MONormalisedIGT(learning_rate=0.5).composition(None).update.update == Normalised(0.5)
 
 
@@ -113,3 +114,24 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], wor
         replace(RUNS[0], **changes).start()
     with pytest.raises(ValueError, match=r"eta must lie in \(0, 1\], got 0"):
         MOStormPG(eta=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"step": "adam", "radius": 5.0}, "radius is 5.0, which mo-tsivr-pg with step 'adam' does not read"),
+        ({"utility": "linear", "lag": True}, "lag is True, which mo-tsivr-pg with utility 'linear' does not read"),
+        ({"utility": "max-min", "shift": (3.0,)}, "shift is .* with utility 'max-min' does not read"),
+        ({"utility": "linear", "temperature": 3.0}, "temperature is 3.0, .* with utility 'linear' does not read"),
+    ],
+)
+def test_an_option_that_a_combination_does_not_read_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        MOTSIVRPG(env="arms", **changes)
+
+
+def test_centring_is_refused_where_a_baseline_leaves_nothing_of_it() -> None:
+    with pytest.raises(ValueError, match="centre is False, which mo-pg with baseline 'mean' does not read"):
+        MOPG(env="arms", centre=False)
+    assert not MOPG(env="arms", centre=False, baseline="none").centre
+    assert not MOTSIVRPG(env="arms", centre=False).centre
