@@ -123,8 +123,8 @@ class CUP(Learner):
     """Two stages per turn: improve on the objectives alone, then project towards lower priced costs.
 
     The scalarizer is a Lagrangian; its weights on objectives rule the first stage, those on costs the second, times
-    (1 - gamma gae_lambda) / (1 - gamma). Source: Yang et al. 2022, arXiv:2209.07089, algorithm 1. There episodes never
-    end; 1 / (1 - gamma) is their discounted length, which is measured here, so that gamma may be 1.
+    (1 - gamma gae_lambda) / (1 - gamma). Source: Yang et al. 2022, arXiv:2209.07089, algorithm 1. There 1 / (1 - gamma)
+    is the discounted length of an endless episode; without a discount the measured length takes its place.
     """
 
     def __init__(self, *parts: Any, **named: Any) -> None:
@@ -141,12 +141,11 @@ class CUP(Learner):
         return super().prepare(data, weights - self.costs)
 
     def _length(self, measured: Tensor, steps: int) -> Tensor:
-        """Discounted length of an episode [P, 1]; where none has ended, that of one that never does.
-
-        Without a discount, and as long as none has ended, a rollout stands for an episode.
-        """
+        """1 / (1 - gamma) [P, 1]; without a discount the length of an episode, or of a rollout where none has ended."""
         gamma = self.config.gamma
-        return torch.where(measured.isnan(), 1 / (1 - gamma) if gamma < 1 else float(steps), measured)
+        if gamma < 1:
+            return torch.full_like(measured, 1 / (1 - gamma))
+        return torch.where(measured.isnan(), float(steps), measured)
 
     def _climb(self, batches: dict[str, Batch], rate: float) -> Tensor:
         objective = super()._climb(batches, rate)

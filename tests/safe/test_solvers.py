@@ -175,11 +175,10 @@ def test_p3o_reads_the_measured_violation_per_step() -> None:
 
 @pytest.mark.parametrize(
     ("gamma", "gae_lambda", "factor"),
-    [(0.9, 0.5, 0.55 * 3.439), (0.5, 1.0, 0.5 * 1.875), (0.9999, 0.9, 0.4), (1.0, 0.9, 0.4)],
+    [(0.9, 0.5, 5.5), (0.5, 1.0, 1.0), (1.0, 0.9, 0.4)],
 )
 def test_cup_projects_with_its_published_factor(gamma, gae_lambda, factor, monkeypatch) -> None:
-    # (1 - gamma lambda) times the discounted length of the episodes of four steps: 1 + .9 + .81 + .729 = 3.439;
-    # 1 + .5 + .25 + .125 = 1.875; without a discount, or almost without, .1 * 4.
+    # (1 - gamma lambda) / (1 - gamma): .55 / .1; .5 / .5; without a discount .1 times the four steps of an episode.
     given: list[torch.Tensor] = []
 
     class Watched(first_order.Projection):
@@ -196,10 +195,10 @@ def test_cup_projects_with_its_published_factor(gamma, gae_lambda, factor, monke
 
 def test_cup_takes_episodes_that_have_not_ended_for_endless_ones() -> None:
     # 1 / (1 - gamma) of the published formula; without a discount a rollout stands for an episode.
-    for gamma, length in ((0.9, 10.0), (1.0, 24.0)):
+    for gamma, length, ended in ((0.9, 10.0, 10.0), (1.0, 24.0, 3.0)):
         learner = _learner(SOLVERS["cup"](), config=replace(CONFIG, gamma=gamma))
         found = learner._length(torch.tensor([[torch.nan], [3.0]]), 24)
-        torch.testing.assert_close(found, torch.tensor([[length], [3.0]]))
+        torch.testing.assert_close(found, torch.tensor([[length], [ended]]))
 
 
 def test_cup_without_a_price_is_its_first_stage() -> None:
