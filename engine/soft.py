@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -51,8 +51,17 @@ class Tally:
     """What the updates of an iteration found."""
 
     objectives: list[Tensor] = field(default_factory=list)  # [P]
-    values: list[Tensor] = field(default_factory=list)  # [P, c] means over the replayed pairs, in units of the scale
+    read: list[Tensor] = field(default_factory=list)  # [P, c] mean values of replayed steps, in units of the scale
+    plain: list[Tensor] = field(default_factory=list)  # [P, c] the same without caution
     errors: list[Tensor] = field(default_factory=list)  # [P] squared errors of the critics, in units of the scale
+
+
+class Foresight(Protocol):
+    """Whoever wants to know what critics expect."""
+
+    def expect(self, read: Tensor, plain: Tensor) -> None:
+        """Take the mean values [P, m + k] of replayed steps, as the actors read them, and without caution."""
+        ...
 
 
 class SoftLearner(Loop):
@@ -71,12 +80,11 @@ class SoftLearner(Loop):
         *,
         critics: Critics,
         episodes: EpisodeReturns,
-        foresight: Tensor | None = None,
+        foresight: Foresight | None = None,
     ) -> None:
         """population: from `soft_population`. episodes: measures the returns that the scalarizer reads.
 
-        foresight: [m + k] bool, channels that the scalarizer reads from the critics instead, as the mean value of the
-        replayed pairs [discounted sum].
+        foresight: is told after every iteration what the critics expect.
         """
         super().__init__(model, source, population, scalarizer, generator, [Adam(config.learning_rate, eps=EPS)])
         self.config, self.critics, self.episodes, self.foresight = config, critics, episodes, foresight
@@ -98,7 +106,6 @@ class SoftLearner(Loop):
         self.counted = False  # whether the rollout of this iteration is in the moments already
         if not config.normalise:
             population.observations = unit_moments(population.observations)
-        self.foreseen = torch.full((policies, model.channels), torch.nan, device=device)
 
     @property
     def head(self) -> SoftHead:
@@ -128,8 +135,7 @@ class SoftLearner(Loop):
         return {ROLLOUT: data}
 
     def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
-        measured = self.episodes.update(data[ROLLOUT])
-        return measured if self.foresight is None else torch.where(self.foresight, self.foreseen, measured)
+        return self.episodes.update(data[ROLLOUT])
 
     def _improve(self, data: dict[str, Trajectories], weights: Tensor, rate: float) -> Tensor:
         """Weights are multiplied by the objectives' share of what a typical step is worth by them, so that large
@@ -146,9 +152,9 @@ class SoftLearner(Loop):
                 for sample in self._prepare(min(CHUNK, count - first)):
                     self._update(sample, weights, rate)
         check_parameters(self.theta)
-        if self.tally.values:
-            level = torch.stack(self.tally.values).mean(0) * self.scale[:, : self.critics.columns]
-            self.foreseen = level[:, 1:]
+        if self.foresight is not None and self.tally.read:
+            unit = self.scale[:, 1 : self.critics.columns]
+            self.foresight.expect(*(self._mean(x)[:, 1:] * unit for x in (self.tally.read, self.tally.plain)))
         return self._mean(self.tally.objectives)
 
     def _share(self, weights: Tensor, m: int) -> Tensor:
@@ -191,10 +197,15 @@ class SoftLearner(Loop):
         target = critics.target(sample.paid, sample.go_on, future, drawn.log_prob / critics.actions)
         seen = critics.forward(self.theta, sample.pairs)
         if self.foresight is not None:
-            self.tally.values.append(critics.read(seen.values)[0].mean(1))
+            self._note(seen.values)
         gradient, error = critics.gradient(seen, target)
         self.tally.errors.append(error)
         self.rules["critics"].step(self.theta, gradient, self.moments["critics"], rate)
+
+    def _note(self, values: Tensor) -> None:
+        """Remember what the critics say [P, E, n, outputs] of replayed pairs."""
+        self.tally.read.append(self.critics.read(values)[0].mean(1))
+        self.tally.plain.append(self.critics.plain(values).mean(1))
 
     def _outputs(self, inputs: Tensor) -> list[Tensor]:
         """Activations of the actors; the last holds what the head reads."""
@@ -257,7 +268,7 @@ class SoftLearner(Loop):
 
     def state_dict(self) -> dict[str, Any]:
         """See Loop.state_dict; the replay included."""
-        names = ("theta", "late", "log_temperature", "moments", "turn", "foreseen")
+        names = ("theta", "late", "log_temperature", "moments", "turn")
         mine = {name: getattr(self, name) for name in names}
         parts = {name: getattr(self, name).state_dict() for name in ("replay", "episodes")}
         return super().state_dict() | mine | parts
@@ -265,7 +276,7 @@ class SoftLearner(Loop):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Loop.load_state_dict."""
         super().load_state_dict(state)
-        for name in ("theta", "late", "log_temperature", "moments", "turn", "foreseen"):
+        for name in ("theta", "late", "log_temperature", "moments", "turn"):
             setattr(self, name, state[name])
         self.replay.load_state_dict(state["replay"])
         self.episodes.load_state_dict(state["episodes"])

@@ -148,6 +148,12 @@ class Critics:
 
         return torch.cat([low, high], -1), pull
 
+    def plain(self, values: Tensor) -> Tensor:
+        """The values [P, n, c] that `read` would answer if nothing were added to costs."""
+        return torch.cat(
+            [self._lesser(values[..., : self.gains])[0], values[..., self.gains : self.columns].mean(1)], -1
+        )
+
     def _lesser(self, gains: Tensor) -> tuple[Tensor, Tensor | None]:
         """The lesser of the first two members [P, n, 1 + m], and where that is the first one."""
         if self.members == 1:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tradeoff.engine.trajectories import Trajectories
 from tradeoff.envs.protocol import EnvSpec
-from tradeoff.safe.constraints import BadLimit, Constraint, Scale
+from tradeoff.safe.constraints import Constraint, Constraints, Scale
 from tradeoff.safe.duals import Gain, State, check_gains, per_limit, row
+from tradeoff.safe.measuring import PATIENCE, MeasuredReturns
 
 BETA1, BETA2 = 0.9, 0.999  # of Adam
+DECAY = 5  # power of time by which iterations count in averages
+FAR = 2.0  # factor by which costs that are not paid evenly may change what critics see of them
 
 
 def mean_steps(discount: float, horizon: int | None) -> float:
@@ -32,28 +38,112 @@ def summed_steps(scale: Scale, discount: float, horizon: int | None) -> float:
     }[scale]
 
 
-def foreseen(given: Sequence[Constraint], spec: EnvSpec, *, discount: float, gamma: float) -> tuple[Constraint, ...]:
-    """The same limits in the unit of critics with discount gamma, averaged over the steps that a replay holds.
+def critics_unit(given: Sequence[Constraint], spec: EnvSpec, *, discount: float, gamma: float) -> tuple[float, ...]:
+    """What critics of discount gamma see of each limit's measured value, per unit of it, where costs are paid evenly.
 
-    A limit becomes the cost per step that it allows when costs are paid evenly, times 1 / (1 - gamma): values at
-    replayed steps look ahead for ever, wherever in its episode a step lies. Source: Wu et al. 2024, arXiv:2401.14758,
-    who write 1 - gamma^T in place of 1. Raises BadLimit for an episodic limit where nothing ends an episode, and for
-    gamma 1.
+    (1 - gamma^T) / (1 - gamma) steps out of those that the value sums over; 1 where that number is not known. It
+    converts gains that are meant per discounted cost. Source: Wu et al. 2024, arXiv:2401.14758, for their limits.
     """
-    if gamma >= 1:
-        raise BadLimit(f"critics that price costs need a discount below 1, got {gamma}")
-    return tuple(_foreseen(c, spec, discount, gamma) for c in given)
+    seen = mean_steps(gamma, spec.horizon)
+    shares = (seen / summed_steps(c.scale, discount, spec.horizon) for c in given)
+    return tuple(share if 0 < share < inf else 1.0 for share in shares)
 
 
-def _foreseen(constraint: Constraint, spec: EnvSpec, discount: float, gamma: float) -> Constraint:
-    steps = summed_steps(constraint.scale, discount, spec.horizon)
-    if steps == float("inf"):
-        raise BadLimit(
-            f"{constraint.cost!r} is limited per episode, and no horizon ends one in {spec.id}; set a horizon, or use "
-            "the scale 'average'"
-        )
-    limits = tuple(x / steps / (1 - gamma) for x in constraint.limits)
-    return replace(constraint, limit=limits if isinstance(constraint.limit, tuple) else limits[0], scale="discounted")
+def per_unit(gain: Gain, units: tuple[float, ...]) -> Gain:
+    """A gain per discounted cost as one per measured value, for every limit."""
+    if isinstance(gain, tuple):
+        return tuple(x * unit for x, unit in zip(gain, units, strict=True)) if len(gain) == len(units) else gain
+    return tuple(gain * unit for unit in units)
+
+
+class ForeseenReturns(MeasuredReturns):
+    """Measured values of the limited channels, moved by what critics have come to expect since they were measured.
+
+    Values of replayed steps say at once where costs go, but not what an episode costs: they are discounted, they look
+    beyond a time limit but not beyond a termination, and replayed states are not those of the present policy. So the
+    level is that of finished episodes, and the change is that of the critics:
+
+        foreseen = measured + (read - expected) / unit
+
+    with both averages, `measured` and `expected` (what critics read of replayed steps, without caution), over the same
+    last part of the run, so that they meet where the policy has settled: weights grow as the power DECAY of time
+    (polynomial decay averaging, Shamir and Zhang 2013, arXiv:1212.1824). `unit` is expected / measured, held within a
+    factor FAR of what it is where costs are paid evenly: 1 / (1 - gamma (1 - q)) steps that critics look ahead where a
+    share q of the steps terminates, out of the steps that a measured value sums over.
+    """
+
+    def __init__(self, constraints: Constraints, gamma: float, patience: int = PATIENCE) -> None:
+        """gamma: discount of the critics."""
+        super().__init__(constraints, patience)
+        self.gamma = gamma
+        self.limited = torch.zeros(len(constraints.channels), dtype=torch.bool, device=constraints.index.device)
+        self.limited[constraints.index] = True
+        discount = torch.as_tensor(self.discount)
+        summed = torch.where(discount < 1, self.factor / (1 - discount), torch.nan)
+        self.endless = torch.where(self.average, 1.0, summed)  # steps that are summed where no episode ends
+        self.read = self.plain = torch.empty(0)
+        self.past: dict[str, Tensor] = {}
+
+    def expect(self, read: Tensor, plain: Tensor) -> None:
+        """Take what critics now expect of replayed steps [P, m + k]: as prices are to see it, and without caution."""
+        self.read, self.plain = read, plain
+
+    def update(self, data: Trajectories, counted: bool = True) -> Tensor:
+        """See EpisodeReturns.update; limited channels are NaN until the critics have been heard."""
+        found = super().update(data, counted)
+        if self.plain.numel():
+            self._average(data)
+        return torch.where(self.limited, self._foreseen(found), found)
+
+    def _average(self, data: Trajectories) -> None:
+        ended = torch.where(self.average, 1.0, data.ended.sum((0, 2)).unsqueeze(-1).to(self.latest))
+        mine = {
+            "ended": ended, "measured": torch.where(ended > 0, ended * self.latest, 0.0),
+            "steps": torch.where(ended > 0, ended * self.span, 0.0), "paid": data.channels.mean((0, 2)),
+            "terminated": data.terminated.float().mean((0, 2)).unsqueeze(-1), "expected": self.plain,
+            "turns": torch.ones_like(ended[:, :1]),
+        }  # fmt: skip
+        if not self.past:
+            self.past = {name: torch.zeros_like(x) for name, x in mine.items()}
+        count = self.past.pop("turns") + mine.pop("turns")
+        share = (DECAY + 1) / (count + DECAY)
+        self.past = {name: before.lerp(mine[name], share) for name, before in self.past.items()} | {"turns": count}
+
+    @property
+    def measured(self) -> tuple[Tensor, Tensor]:
+        """Averages [P, m + k] of the measured values, and of what critics see per unit of them."""
+        past, none = self.past, self.past["ended"] == 0
+        value = torch.where(none, past["paid"] * self.endless, past["measured"] / past["ended"])
+        steps = torch.where(none, self.endless, past["steps"] / past["ended"])
+        even = 1 / (1 - self.gamma * (1 - past["terminated"])) / steps
+        found = torch.where(value == 0, even, past["expected"] / value)
+        return value, found.clamp(even / FAR, even * FAR)
+
+    def _foreseen(self, found: Tensor) -> Tensor:
+        if not self.past:
+            return torch.full_like(found, torch.nan)
+        value, unit = self.measured
+        return value + (self.read - self.past["expected"]) / unit
+
+    @property
+    def limit(self) -> Tensor:
+        """The limits [P, j] for what critics expect: more than of late by as much as episodes leave of the limits."""
+        c = self.constraints
+        if not self.past:
+            return torch.full((1, len(c)), torch.nan, device=c.index.device)
+        value, unit = (c.measured(x) for x in self.measured)
+        return c.measured(self.past["expected"]) + (c.limit.to(value) - value) * unit
+
+    def state_dict(self) -> dict[str, Any]:
+        """See MeasuredReturns.state_dict."""
+        mine = {"past": self.past, "read": self.read, "plain": self.plain}
+        return super().state_dict() | {"foreseen": mine}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See MeasuredReturns.load_state_dict; older files hold no averages, and these begin anew."""
+        super().load_state_dict(state)
+        mine = state.get("foreseen", {"past": {}, "read": torch.empty(0), "plain": torch.empty(0)})
+        self.past, self.read, self.plain = dict(mine["past"]), mine["read"], mine["plain"]
 
 
 @dataclass(frozen=True, kw_only=True)

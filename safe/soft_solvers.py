@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-import torch
 from torch import Generator, Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
@@ -20,9 +19,9 @@ from tradeoff.engine.soft_config import SoftConfig
 from tradeoff.engine.soft_critics import Critics
 from tradeoff.engine.soft_head import SoftHead, make_soft_head
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
-from tradeoff.safe.constraints import Constraint, Constraints, bind
+from tradeoff.safe.constraints import Constraint, bind
 from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
-from tradeoff.safe.foresight import LogAscent, foreseen
+from tradeoff.safe.foresight import ForeseenReturns, LogAscent, critics_unit, per_unit
 from tradeoff.safe.measuring import PATIENCE, MeasuredReturns
 from tradeoff.safe.optimism import OptimisticWeights
 
@@ -40,29 +39,30 @@ class SoftParts(NamedTuple):
     generator: Generator
     measured: MeasuredReturns
     critics: Critics
-    ahead: Constraints | None  # the limits in the unit of the critics, where a solver reads those
+    units: tuple[float, ...]  # what the critics see of each limit's measured value, per unit of it
 
     def lagrangian(self, rule: DualRule) -> Lagrangian:
-        """The base with prices by a dual rule, on what the solver reads."""
-        return Lagrangian(self.base, self.ahead or self.measured.constraints, rule, len(self.population))
+        """The base with prices by a dual rule."""
+        return Lagrangian(self.base, self.measured.constraints, rule, len(self.population))
 
     def learner(self, scalarizer: Scalarizer, kind: type[SoftLearner] = SoftLearner, **own: Any) -> SoftLearner:
         """A learner of these parts."""
-        limited = None
-        if self.ahead is not None:
-            limited = torch.zeros(self.model.channels, dtype=torch.bool, device=self.ahead.index.device)
-            limited[self.ahead.index] = True
         return kind(
-            self.model, self.source, self.population, scalarizer, self.config, self.generator,
-            critics=self.critics, episodes=self.measured, foresight=limited, **own,
+            self.model, self.source, self.population, scalarizer, self.config, self.generator, critics=self.critics,
+            episodes=self.measured, foresight=self.foresight, **own,
         )  # fmt: skip
+
+    @property
+    def foresight(self) -> ForeseenReturns | None:
+        """Who listens to the critics, where a solver reads those."""
+        return self.measured if isinstance(self.measured, ForeseenReturns) else None
 
 
 class SoftSolver(Protocol):
     """What a solver must offer."""
 
     name: ClassVar[str]
-    by_critics: ClassVar[bool]  # whether prices follow the critics' values of replayed steps, not finished episodes
+    by_critics: ClassVar[bool]  # whether prices follow the critics, too, and not finished episodes alone
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """The ensemble, of the shape that environment and settings ask for."""
@@ -97,11 +97,14 @@ def soft_learner(
     bound = bind(constraints, spec, discount=discount, device=env.device)
     features, head = make_features(spec.observation_space, spec.near), make_soft_head(spec.action_space, spec.id)
     model = ActorCritic(features, head, len(bound.channels), config.hidden, activation="relu")
+    patience = max(PATIENCE, PATIENCE * STEPS // config.rollout_steps)
+    by_critics = solver.by_critics
     parts = SoftParts(
         model, Rollout(env, policies, config.rollout_steps), soft_population(model, policies, generator),
         weighing(base, bound.objectives, len(bound.channels), policies, env.device), config, generator,
-        MeasuredReturns(bound, max(PATIENCE, PATIENCE * STEPS // config.rollout_steps)),
-        solver.critics(_shape(model, head, spec, config)), _ahead(solver, constraints, env, discount, config.gamma),
+        ForeseenReturns(bound, config.gamma, patience) if by_critics else MeasuredReturns(bound, patience),
+        solver.critics(_shape(model, head, spec, config)),
+        critics_unit(constraints, spec, discount=discount, gamma=config.gamma),
     )  # fmt: skip
     return solver.learner(parts)
 
@@ -112,15 +115,6 @@ def _shape(model: ActorCritic, head: SoftHead, spec: EnvSpec, config: SoftConfig
         "objectives": len(spec.objectives), "costs": len(spec.costs),
         "members": config.members, "hidden": config.hidden, "half": config.precision == "bfloat16",
     }  # fmt: skip
-
-
-def _ahead(
-    solver: SoftSolver, given: Sequence[Constraint], env: VectorEnv, discount: float, gamma: float
-) -> Constraints | None:
-    if not solver.by_critics:
-        return None
-    limits = foreseen(given, env.spec, discount=discount, gamma=gamma)
-    return bind(limits, env.spec, discount=gamma, device=env.device)
 
 
 class OnEpisodes:
@@ -214,5 +208,6 @@ class CAL:
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        ascent = LogAscent(rate=self.rate, penalty=self.penalty, start=self.start, bound=self.bound)
+        penalty = per_unit(self.penalty, parts.units)
+        ascent = LogAscent(rate=self.rate, penalty=penalty, start=self.start, bound=self.bound)
         return parts.learner(parts.lagrangian(ascent))

@@ -12,7 +12,7 @@ from tradeoff.engine.soft import EPS, Sample, SoftLearner
 from tradeoff.engine.soft_critics import Critics
 from tradeoff.engine.soft_head import SoftCategorical, StateGaussian
 from tradeoff.engine.updates import Adam
-from tradeoff.safe.constraints import Constraints
+from tradeoff.safe.foresight import ForeseenReturns
 from tradeoff.safe.soft_solvers import SoftParts
 
 NARROW = 1e-3  # least temperature of the reweighting, in typical steps of the objectives
@@ -110,15 +110,15 @@ def fit_choices(out: Tensor, old: Tensor, weight: Tensor, price: Tensor) -> Fit:
 class VariationalLearner(SoftLearner):
     """Actors fit the best reweighting of actions that slowly following actors sample; prices solve its dual."""
 
-    def __init__(self, *arguments: Any, settings: CVPO, ahead: Constraints, **named: Any) -> None:
-        """ahead: the limits in the unit of the critics."""
+    def __init__(self, *arguments: Any, settings: CVPO, limits: ForeseenReturns, **named: Any) -> None:
+        """limits: says how much critics may expect."""
         super().__init__(*arguments, **named)
-        self.settings, self.ahead = settings, ahead
-        policies, device = len(self.population), self.theta.device
+        self.settings, self.limits = settings, limits
+        policies, count, device = len(self.population), len(limits.constraints), self.theta.device
         self.old = self.population.theta.clone()  # [P, 1, D] the actors that sample
         self.held = torch.zeros(policies, 2, device=device)  # prices of the divergences
-        self.dual = torch.zeros(policies, 1, 1 + len(ahead), device=device)  # log temperature, prices; typical steps
-        self.units = torch.ones(policies, 1, device=device), torch.ones(policies, len(ahead), device=device)
+        self.dual = torch.zeros(policies, 1, 1 + count, device=device)  # log temperature, prices; typical steps
+        self.units = torch.ones(policies, 1, device=device), torch.ones(policies, count, device=device)
         self.dual_rule = Adam(settings.rate, eps=EPS)
         self.moments["dual"] = self.dual_rule.init(self.dual)
 
@@ -128,12 +128,14 @@ class VariationalLearner(SoftLearner):
         actions = self._actions(sample, sampled)
         channels = actions.value[..., 1:] * self.scale[:, None, None, 1 : self.critics.columns]
         gain = (channels * weights[:, None, None]).sum(-1)
-        sign, limit = self.ahead.sign.float(), (self.ahead.sign * self.ahead.limit).float()
+        constraints = self.limits.constraints
+        sign, index = constraints.sign.float(), constraints.index
         steps = self.scale[:, 1 : self.critics.columns]
-        self.units = (weights.abs() * steps).sum(1, keepdim=True), steps[:, self.ahead.index]
+        self.units = (weights.abs() * steps).sum(1, keepdim=True), steps[:, index]
         own, limited = (torch.where(unit > 0, 1 / unit, 0.0) for unit in self.units)
-        cost = channels[..., self.ahead.index] * (sign * limited)[:, None, None]
-        found = self._solve(gain * own.unsqueeze(-1), cost, limit * limited, actions.prior)
+        cost, limit = channels[..., index] * (sign * limited)[:, None, None], sign * self.limits.limit * limited
+        found = self._solve(gain * own.unsqueeze(-1), cost, limit, actions.prior)
+        self._expect(actions)
         tape = self._outputs(sample.inputs)
         step = self._fit(tape[-1], sampled, actions.sampled, found.weight)
         radii = step.apart.new_tensor([self.settings.by_mean, self.settings.by_spread])
@@ -141,6 +143,19 @@ class VariationalLearner(SoftLearner):
         self._climb(tape, step.d_out / self.config.batch, rate)
         self.old.lerp_(self.population.theta, self.config.polyak)
         return (found.weight * gain).sum(-1).mean(1)
+
+    def _note(self, values: Tensor) -> None:
+        """See SoftLearner._note: not of replayed actions, but of those that are reweighed."""
+
+    def _expect(self, actions: Actions) -> None:
+        """Remember what the critics say of the actions before they are reweighed."""
+        value = (
+            actions.value.mean(2)
+            if actions.prior is None
+            else (actions.value * actions.prior.exp().unsqueeze(-1)).sum(2)
+        )
+        self.tally.read.append(value.mean(1))
+        self.tally.plain.append(self.tally.read[-1])
 
     def _actions(self, sample: Sample, sampled: Tensor) -> Actions:
         """What the states' actions are reweighed among: all options of a choice, or K samples."""
@@ -166,7 +181,8 @@ class VariationalLearner(SoftLearner):
         for _ in range(self.settings.descents):
             temperature, price = self.prices
             found = reweigh(gain, cost, limit, temperature, price, self.settings.radius, prior)
-            slope = torch.cat([found.d_temperature * temperature, found.d_price], 1).unsqueeze(1)
+            known = found.d_price.where(~limit.isnan(), 0.0)  # no episode has ended: no price moves
+            slope = torch.cat([found.d_temperature * temperature, known], 1).unsqueeze(1)
             self.dual_rule.step(self.dual, -slope, self.moments["dual"])
             own, limited = self.units
             most = self.settings.bound * limited / own.clamp_min(torch.finfo(own.dtype).tiny)
@@ -225,4 +241,4 @@ class CVPO:
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        return parts.learner(parts.base, VariationalLearner, settings=self, ahead=parts.ahead)
+        return parts.learner(parts.base, VariationalLearner, settings=self, limits=parts.foresight)

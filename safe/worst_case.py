@@ -14,6 +14,7 @@ from tradeoff.engine.numbers import Positive
 from tradeoff.engine.soft import SoftLearner
 from tradeoff.engine.soft_critics import Critics, Pull, Seen
 from tradeoff.safe.duals import PID, Gain
+from tradeoff.safe.foresight import per_unit
 from tradeoff.safe.soft_solvers import SoftParts
 
 LARGEST = 10.0  # a sample's variance counts at most so many times what is expected
@@ -116,4 +117,5 @@ class WCSAC:
 
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        return parts.learner(parts.lagrangian(PID(ki=self.rate, bound=self.bound)))
+        rate = per_unit(self.rate, parts.units)
+        return parts.learner(parts.lagrangian(PID(ki=rate, bound=self.bound)))

@@ -143,20 +143,25 @@ def test_a_worker_hurries_as_much_as_the_limit_allows(solver: Any):
 
 
 @pytest.mark.slow
-def test_a_diver_returns_in_time():
+@pytest.mark.parametrize(
+    ("solver", "turns"), [(SACLagrangian(rate=0.02), 120), (CVPO(), 150), (WCSAC(risk=1.0, rate=0.1), 120)],
+    ids=lambda x: getattr(x, "name", ""),
+)  # fmt: skip
+def test_a_diver_returns_in_time(solver: Any, turns: int):
     # Treasures by the time they take; within 6 the linear program draws between the ways of 5 and of 7, for 12.75.
     limits, config = [Constraint(cost="time", limit=-6.0, sense=">=")], replace(QUICK, batch=128)
     env, model = make("deep-sea-treasure-v0", config.environments), finite_model("deep-sea-treasure-v0")
     best = torch.tensor([[1.0, 0.0]])
-    learner = soft_learner(env, limits, SACLagrangian(rate=0.02), config, Generator().manual_seed(1), base=best)
+    learner = soft_learner(env, limits, solver, config, Generator().manual_seed(1), base=best)
     problem = finite_problem(model.transition, model.reward, start=model.start, discount=1.0, terminal=model.terminal)
     wanted = constrained_optimum(problem, best[0].numpy(), [(1, -6.0, ">=")], horizon=100)
     late = []
-    for turn in range(120):
+    for turn in range(turns):
         learner.iterate()
-        if turn >= 72 and turn % 4 == 0:
+        if turn >= turns - 48 and turn % 4 == 0:
             stages = np.broadcast_to(chances(learner, env.seen)[0], (100, len(model.start), 4))
             late.append(policy_returns(problem, stages, horizon=100))
     treasure, time = np.mean(late, 0)
+    print(f"\n{solver.name}: {treasure:.2f} in {-time:.2f}")
     assert wanted.value == pytest.approx(12.75)
     assert treasure > 0.9 * wanted.value and time > -1.05 * 6, late

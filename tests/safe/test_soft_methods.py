@@ -1,4 +1,4 @@
-"""Constrained learning from replay: dual rules by hand, limits in the critics' unit, a glider of known optimum."""
+"""Constrained learning from replay: dual rules by hand, what prices read, a glider of known optimum."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tradeoff.engine.soft_config import SoftConfig
 from tradeoff.engine.updates import SGD
 from tradeoff.envs.batched import BatchedEnv, Outcome
 from tradeoff.envs.protocol import EnvSpec
-from tradeoff.safe.constraints import BadLimit, Constraint
-from tradeoff.safe.foresight import LogAscent, foreseen
+from tradeoff.safe.constraints import Constraint
+from tradeoff.safe.foresight import LogAscent
 from tradeoff.safe.soft_methods import METHODS
 from tradeoff.safe.soft_solvers import (
     CAL,
@@ -134,32 +134,6 @@ def test_exact_values_lead_to_the_linear_program(problems: Any, play: Any, penal
     np.testing.assert_allclose([*path.returns[-1], path.multiplier[-1]], [0.388788, 0.3, 0.801989], atol=digits)
 
 
-def test_limits_in_the_unit_of_the_critics():
-    # 25 in 1000 steps are .025 a step, 2.5 with gamma .99. Discounted with 1/2 over 3 steps 7 / 4 are 1 a step. A mean
-    # of .3 is .3 a step. A weighted mean per step of .3 with 1/2 over 3 steps: sum .6, over 7/4 steps: .342857 a step.
-    def of(scale: str, limit: float, discount: float, horizon: int | None, gamma: float) -> float:
-        spec = replace(Glider(1).spec, horizon=horizon)
-        given = [Constraint(cost="heat", limit=limit, scale=scale)]  # type: ignore[arg-type]
-        (found,) = foreseen(given, spec, discount=discount, gamma=gamma)
-        return found.limits[0]
-
-    assert of("episodic", 25, 0.9, 1000, 0.99) == pytest.approx(2.5)
-    assert of("discounted", 7 / 4, 0.5, 3, 0.9) == pytest.approx(10.0)
-    assert of("discounted", 151.989, 0.99, None, 0.99) == pytest.approx(151.989)
-    assert of("average", 0.3, 1.0, None, 0.5) == pytest.approx(0.6)
-    assert of("per-step", 0.3, 0.5, 3, 0.5) == pytest.approx(2 * 0.6 / 1.75)
-    with pytest.raises(BadLimit, match="no horizon"):
-        of("episodic", 25, 1.0, None, 0.9)
-    with pytest.raises(BadLimit, match="below 1"):
-        of("average", 1.0, 1.0, None, 1.0)
-
-
-def test_a_limit_per_policy_stays_one_per_policy():
-    given = [Constraint(cost="heat", limit=(5.0, 10.0))]
-    (found,) = foreseen(given, Glider(1).spec, discount=1.0, gamma=0.5)  # a tenth and a fifth a step, twice that
-    assert found.limit == pytest.approx((0.2, 0.4))
-
-
 def test_caution_lowers_the_cost_that_noisy_critics_settle_on():
     # Four critics see cost a^2, each with errors of its own; taken is the largest a whose cautious cost is within 1/4.
     generator = Generator().manual_seed(0)
@@ -176,21 +150,26 @@ def test_caution_lowers_the_cost_that_noisy_critics_settle_on():
 
 
 def test_what_a_solver_reads():
-    # After an iteration the foreseen heat is the mean cautious value of the replayed pairs; plainer ones read episodes.
+    # Told are the mean values of the replayed pairs, with caution and without; plainer solvers read episodes alone.
     learner = _learner(CAL(), replace(QUICK, members=3, warmup=50, batch=50, updates=0.02, learning_rate=1e-9))
-    found = [learner.iterate()["returns"] for _ in range(2)][-1]
-    assert torch.isfinite(found[0, 1]) and found[0, 0].isnan()  # 20 steps: no episode of 50 has ended
+    found = [learner.iterate()["returns"] for _ in range(6)]
+    assert [row.isnan().tolist() for row in found[:4]] == [[[True, True]]] * 4  # no episode of 50 steps has ended
+    assert torch.isfinite(found[4]).all()
     steps = learner.replay.sample(20_000, Generator().manual_seed(1))
     with torch.no_grad():
-        pairs = torch.cat([steps.observation, steps.action], -1)
-        value = learner.critics.read(learner.critics.forward(learner.theta, pairs).values)[0]
-    mean = (value.mean(1) * learner.scale)[0, 2].item()
-    assert found[0, 1].item() == pytest.approx(mean, abs=0.05)
-    assert learner.scalarizer.constraints.limit.item() == pytest.approx(5.0)  # 12.5 / 50 / (1 - .95)
+        values = learner.critics.forward(learner.theta, torch.cat([steps.observation, steps.action], -1)).values
+        cautious, plain = (x.mean(1) * learner.scale for x in (learner.critics.read(values)[0], values.mean(1)))
+    assert cautious[0, 2] > plain[0, 2] + 0.05
+    assert learner.episodes.read[0, 1].item() == pytest.approx(cautious[0, 2].item(), abs=0.05)
+    assert learner.episodes.plain[0, 1].item() == pytest.approx(plain[0, 2].item(), abs=0.05)
+    assert learner.scalarizer.constraints.limit.item() == 12.5
+    unit = (1 - 0.95**50) / 0.05 / 50
+    assert learner.scalarizer.rule.penalty == pytest.approx((10 * unit,))
     assert _learner(CAL(rate=(0.2,))).scalarizer.rule.rate == (0.2,)
-    plain = _learner(SACLagrangian())
-    assert plain.scalarizer.constraints.limit.item() == 12.5
-    assert [plain.iterate()["returns"].isnan().all().item() for _ in range(5)] == [True] * 4 + [False]
+    assert _learner(WCSAC(rate=0.5)).scalarizer.rule.ki == pytest.approx((0.5 * unit,))
+    plainer = _learner(SACLagrangian())
+    assert plainer.scalarizer.constraints.limit.item() == 12.5
+    assert [plainer.iterate()["returns"].isnan().all().item() for _ in range(5)] == [True] * 4 + [False]
 
 
 def test_high_prices_make_no_long_steps():

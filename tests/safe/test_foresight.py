@@ -1,0 +1,104 @@
+"""What critics expect, joined to what finished episodes cost: averages by hand, units, every kind of end, old files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tradeoff.engine.trajectories import Trajectories
+from tradeoff.envs.protocol import EnvSpec
+from tradeoff.safe.constraints import Constraint, Constraints
+from tradeoff.safe.foresight import ForeseenReturns, critics_unit, per_unit
+
+Bound = Callable[..., Constraints]
+
+
+def _steps(costs: list[float], terminated: list[bool], truncated: list[bool] | None = None) -> Trajectories:
+    """Steps of one policy in one environment, all with reward 1."""
+    cost = torch.tensor(costs, dtype=torch.float32).view(-1, 1, 1, 1)
+    over, cut = (torch.tensor(x).view(-1, 1, 1) for x in (terminated, truncated or [False] * len(costs)))
+    start = torch.cat([torch.ones(1, 1, 1, dtype=torch.bool), (over | cut)[:-1]])
+    none = torch.zeros(len(costs), 1, 1, 0)
+    return Trajectories(none, none, none[..., 0:0].sum(-1), torch.ones_like(cost), cost, over, cut, none, start, none)
+
+
+def _row(cost: float) -> Tensor:
+    return torch.tensor([[0.0, cost]])
+
+
+def test_the_level_is_that_of_episodes_and_the_change_that_of_critics(bound: Bound) -> None:
+    """Episodes of two steps that terminate, critics of discount 1/2: they look 1 / (1 - 1/2 * 1/2) = 4/3 steps ahead.
+
+    First an episode that costs 2, of which critics expect 1.25 without caution and read 1.5: per unit of cost they see
+    1.25 / 2 = .625 (within 1/2 to 2 times 4/3 / 2), and foreseen is 2 + (1.5 - 1.25) / .625 = 2.4. For a limit of 3
+    they may expect 1.25 + (3 - 2) .625 = 1.875. Then one that costs 0, expected at .25 and read so: it counts 6 / 7 in
+    the averages, which are 2 / 7 and (1.25 + 6 * .25) / 7 = 2.75 / 7; 2.75 / 2 is above 4/3, and foreseen is
+    2 / 7 + (.25 - 2.75 / 7) / (4/3).
+    """
+    returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5)
+    assert returns.update(_steps([1, 1], [False, True]))[0, 1].isnan(), "the critics have not been heard"
+    assert returns.limit.isnan().all() and returns.latest[0, 1] == 2
+    returns.expect(_row(1.5), _row(1.25))
+    assert returns.update(_steps([1, 1], [False, True]))[0, 1].item() == pytest.approx(2.4)
+    assert returns.limit.item() == pytest.approx(1.875)
+    returns.expect(_row(0.25), _row(0.25))
+    assert returns.update(_steps([0, 0], [False, True]))[0, 1].item() == pytest.approx(2 / 7 - 0.75 / 7)
+    assert returns.latest[0, 1] == 0, "what was measured stays what was measured"
+
+
+def test_episodes_count_each_and_unfinished_ones_not(bound: Bound) -> None:
+    """Costs 4 | 1, 1 | 3: episodes of 4 and 2, mean 3; nothing ends in the next iteration, which changes no level."""
+    returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.9)
+    returns.expect(_row(1.0), _row(1.0))
+    found = returns.update(_steps([4, 1, 1, 3], [True, False, True, False]))
+    assert found[0, 1].item() == pytest.approx(3.0)
+    assert returns.update(_steps([7, 7], [False, False]))[0, 1].item() == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "discount", "level"), [("average", 1.0, 2.0), ("discounted", 0.75, 8.0), ("per-step", 0.75, 2.0)]
+)
+def test_where_nothing_ends_the_level_is_that_of_the_steps(bound: Bound, scale: Any, discount: float, level: float):
+    """A cost of 2 at every step: 2 per step, 2 / (1 - 3/4) discounted. Critics of discount 1/2 expect 4 of it."""
+    limits = bound(Constraint(cost="cost", limit=3.0, scale=scale), discount=discount)
+    returns = ForeseenReturns(limits, 0.5)
+    returns.expect(_row(5.0), _row(4.0))
+    found = returns.update(_steps([2, 2], [False, False]))[0, 1].item()
+    assert found == pytest.approx(level * 5 / 4)
+    assert returns.limit.item() == pytest.approx(4 * 3 / level)
+
+
+def test_an_undiscounted_sum_without_an_end_has_no_level(bound: Bound) -> None:
+    returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5)
+    returns.expect(_row(1.0), _row(1.0))
+    assert returns.update(_steps([2, 2], [False, False]))[0, 1].isnan() and returns.limit.isnan().all()
+
+
+def test_gains_are_converted_as_even_costs_are(channels: Callable[..., EnvSpec]) -> None:
+    """25 in 1000 steps are seen as (1 - .99^1000) of 2.5 with discount .99: .1 per unit, to 0.004 %."""
+
+    def unit(scale: Any, discount: float, horizon: int | None, gamma: float) -> float:
+        given = [Constraint(cost="cost", limit=1.0, scale=scale)]
+        return critics_unit(given, channels(horizon=horizon), discount=discount, gamma=gamma)[0]
+
+    assert unit("episodic", 0.9, 1000, 0.99) == pytest.approx(0.1, rel=1e-4)
+    assert unit("discounted", 0.5, 3, 0.9) == pytest.approx((1 + 0.9 + 0.81) / 1.75)
+    assert unit("average", 1.0, None, 0.5) == pytest.approx(2.0)
+    assert unit("episodic", 1.0, None, 0.9) == unit("average", 1.0, None, 1.0) == 1.0, "nobody knows how long"
+    assert per_unit(3.0, (2.0, 0.5)) == (6.0, 1.5) and per_unit((1.0, 4.0), (2.0, 0.5)) == (2.0, 2.0)
+
+
+def test_averages_go_on_from_a_file_and_begin_anew_from_an_older_one(bound: Bound) -> None:
+    one, other, old = (ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5) for _ in range(3))
+    one.expect(_row(1.5), _row(1.25))
+    one.update(_steps([1, 1], [False, True]))
+    state = one.state_dict()
+    other.load_state_dict(state)
+    old.load_state_dict({name: x for name, x in state.items() if name != "foreseen"})
+    later = _steps([1, 0, 1], [False, True, False])
+    assert torch.equal(one.update(later), other.update(later))
+    assert old.update(later)[0, 1].isnan() and old.latest[0, 1] == 1
