@@ -147,7 +147,8 @@ def settings(method: str, end: str, gamma: float, seed: int) -> Any:
     limit = f"wear<={limit_of(end):g}" if kind != "conditioned" else "wear<=3..7"
     asked: dict[str, Any] = {"env": f"hours-{end}", "limit": (limit,), "policies": POLICIES, "seed": seed}
     asked |= {"steps": STEPS[kind], "scale": "average" if end == "never" else "episodic"}
-    asked["learner"] = replace(REPLAY if kind == "replay" else ROLLOUTS, gamma=gamma)
+    shared = REPLAY if kind == "replay" else ROLLOUTS
+    asked["learner"] = replace(shared, gamma=gamma, **_unread(method, type(shared)()))
     if kind == "budget":
         shaped = {"rollout_steps": 20, "environments": 16, "entropy": 0.02}
         asked["learner"] = replace(asked["learner"], **shaped)
@@ -159,6 +160,13 @@ def settings(method: str, end: str, gamma: float, seed: int) -> Any:
     if method == "cal":
         own |= {"rate": GAINS["cal"]["rate"]}  # Adam's: a step of the logarithm
     return config(**asked, solver=replace(config(**asked).solver, **own))
+
+
+def _unread(method: str, defaults: Any) -> dict[str, Any]:
+    """Settings of the learner that a method does not read, as it wants them: untouched."""
+    made: Any = METHODS[method]
+    solver = made(limit=("wear<=3..7",)).solver if kind_of(method) == "conditioned" else made().solver
+    return {name: getattr(defaults, name) for name in getattr(solver, "unread", ())}
 
 
 def _tenfold(gain: Any) -> Any:

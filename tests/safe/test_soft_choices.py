@@ -95,7 +95,8 @@ def test_the_slope_of_a_fit_of_choices_agrees_with_autograd():
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_run_of_choices_ends_as_if_it_had_not_been(tmp_path: Path, name: str):
-    learner = replace(QUICK, warmup=60, environments=2, batch=16, hidden=(8, 8))
+    unread = {field: getattr(SoftConfig(), field) for field in getattr(METHODS[name]().solver, "unread", ())}
+    learner = replace(QUICK, warmup=60, environments=2, batch=16, hidden=(8, 8), **unread)
     config = METHODS[name](
         env="safe-grid-v0", limit=("lava<=0.02", "mud<=0.01"), scale="average", learner=learner, episodes=2,
         final_episodes=3, evaluate_every=4, policies=3, steps=600,

@@ -151,7 +151,7 @@ def test_caution_lowers_the_cost_that_noisy_critics_settle_on():
 
 def test_what_a_solver_reads():
     # Told are the mean values of the replayed pairs, with caution and without; plainer solvers read episodes alone.
-    learner = _learner(CAL(), replace(QUICK, members=3, warmup=50, batch=50, updates=0.02, learning_rate=1e-9))
+    learner = _learner(CAL(), replace(QUICK, members=3, warmup=50, batch=4000, updates=0.02, learning_rate=1e-9))
     found = [learner.iterate()["returns"] for _ in range(6)]
     assert [row.isnan().tolist() for row in found[:4]] == [[[True, True]]] * 4  # no episode of 50 steps has ended
     assert torch.isfinite(found[4]).all()
@@ -159,9 +159,9 @@ def test_what_a_solver_reads():
     with torch.no_grad():
         values = learner.critics.forward(learner.theta, torch.cat([steps.observation, steps.action], -1)).values
         cautious, plain = (x.mean(1) * learner.scale for x in (learner.critics.read(values)[0], values.mean(1)))
-    assert cautious[0, 2] > plain[0, 2] + 0.05
-    assert learner.episodes.read[0, 1].item() == pytest.approx(cautious[0, 2].item(), abs=0.05)
-    assert learner.episodes.plain[0, 1].item() == pytest.approx(plain[0, 2].item(), abs=0.05)
+    assert cautious[0, 2] > plain[0, 2] + 0.02
+    assert learner.episodes.read[0, 1].item() == pytest.approx(cautious[0, 2].item(), abs=0.01)
+    assert learner.episodes.plain[0, 1].item() == pytest.approx(plain[0, 2].item(), abs=0.01)
     assert learner.scalarizer.constraints.limit.item() == 12.5
     unit = (1 - 0.95**50) / 0.05 / 50
     assert learner.scalarizer.rule.penalty == pytest.approx((10 * unit,))
@@ -230,7 +230,8 @@ def glider() -> str:
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("moment", [3, 5])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, glider: str, name: str, moment: int):
-    learner = replace(QUICK, warmup=60, rollout_steps=10, environments=2, batch=16, hidden=(8, 8))
+    unread = {field: getattr(SoftConfig(), field) for field in getattr(METHODS[name]().solver, "unread", ())}
+    learner = replace(QUICK, warmup=60, rollout_steps=10, environments=2, batch=16, hidden=(8, 8), **unread)
     more = {"episodes": 2, "final_episodes": 3, "evaluate_every": 4, "policies": 2, "steps": 700}
     config = METHODS[name](env=glider, limit=("12.5",), learner=learner, **more)
     turns = iter(range(1, 10**6))
