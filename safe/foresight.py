@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tradeoff.engine.rollout import EpisodeReturns
 from tradeoff.engine.trajectories import Trajectories
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.safe.constraints import Constraint, Constraints, Scale
@@ -18,7 +19,7 @@ from tradeoff.safe.measuring import PATIENCE, MeasuredReturns
 
 BETA1, BETA2 = 0.9, 0.999  # of Adam
 DECAY = 5  # power of time by which iterations count in averages
-FAR = 2.0  # factor by which costs that are not paid evenly may change what critics see of them
+FOREVER = 1e9  # steps that critics without discount see of an episode that was cut
 
 
 def mean_steps(discount: float, horizon: int | None) -> float:
@@ -56,6 +57,18 @@ def per_unit(gain: Gain, units: tuple[float, ...]) -> Gain:
     return tuple(gain * unit for unit in units)
 
 
+def remaining(length: Tensor, terminated: Tensor, gamma: float) -> Tensor:
+    """Mean over an episode's steps of the discounted number of steps that remain, this one included.
+
+    Where the episode terminated after l steps that is sum_r (1 - gamma^r) / (1 - gamma) / l over r = 1 .. l; where it
+    was cut, critics look ahead for ever.
+    """
+    if gamma == 1.0:
+        return torch.where(terminated, (length + 1) / 2, FOREVER)
+    left = (length - gamma * (1 - gamma**length) / (1 - gamma)) / length
+    return torch.where(terminated, left, 1.0) / (1 - gamma)
+
+
 class ForeseenReturns(MeasuredReturns):
     """Measured values of the limited channels, moved by what critics have come to expect since they were measured.
 
@@ -67,9 +80,9 @@ class ForeseenReturns(MeasuredReturns):
 
     with both averages, `measured` and `expected` (what critics read of replayed steps, without caution), over the same
     last part of the run, so that they meet where the policy has settled: weights grow as the power DECAY of time
-    (polynomial decay averaging, Shamir and Zhang 2013, arXiv:1212.1824). `unit` is expected / measured, held within a
-    factor FAR of what it is where costs are paid evenly: 1 / (1 - gamma (1 - q)) steps that critics look ahead where a
-    share q of the steps terminates, out of the steps that a measured value sums over.
+    (polynomial decay averaging, Shamir and Zhang 2013, arXiv:1212.1824). `unit` is what critics see of a cost of 1 per
+    episode that is paid evenly: the mean discounted number of steps that remain, see `remaining`, out of the steps that
+    a measured value sums over.
     """
 
     def __init__(self, constraints: Constraints, gamma: float, patience: int = PATIENCE) -> None:
@@ -82,6 +95,7 @@ class ForeseenReturns(MeasuredReturns):
         summed = torch.where(discount < 1, self.factor / (1 - discount), torch.nan)
         self.endless = torch.where(self.average, 1.0, summed)  # steps that are summed where no episode ends
         self.read = self.plain = torch.empty(0)
+        self.lengths = EpisodeReturns(1.0)
         self.past: dict[str, Tensor] = {}
 
     def expect(self, read: Tensor, plain: Tensor) -> None:
@@ -91,16 +105,20 @@ class ForeseenReturns(MeasuredReturns):
     def update(self, data: Trajectories, counted: bool = True) -> Tensor:
         """See EpisodeReturns.update; limited channels are NaN until the critics have been heard."""
         found = super().update(data, counted)
+        clock = self.lengths.follow(data._replace(reward=torch.ones_like(data.reward), cost=data.cost[..., :0]))
         if self.plain.numel():
-            self._average(data)
+            self._average(data, clock[..., 0])
         return torch.where(self.limited, self._foreseen(found), found)
 
-    def _average(self, data: Trajectories) -> None:
+    def _average(self, data: Trajectories, clock: Tensor) -> None:
+        """clock: [T, P, B] steps of the episode so far."""
         ended = torch.where(self.average, 1.0, data.ended.sum((0, 2)).unsqueeze(-1).to(self.latest))
+        ahead = torch.where(data.ended, clock * remaining(clock, data.terminated, self.gamma), 0.0)
         mine = {
             "ended": ended, "measured": torch.where(ended > 0, ended * self.latest, 0.0),
             "steps": torch.where(ended > 0, ended * self.span, 0.0), "paid": data.channels.mean((0, 2)),
-            "terminated": data.terminated.float().mean((0, 2)).unsqueeze(-1), "expected": self.plain,
+            "ahead": ahead.sum((0, 2)).unsqueeze(-1), "expected": self.plain,
+            "length": torch.where(data.ended, clock, 0.0).sum((0, 2)).unsqueeze(-1),
             "turns": torch.ones_like(ended[:, :1]),
         }  # fmt: skip
         if not self.past:
@@ -110,40 +128,45 @@ class ForeseenReturns(MeasuredReturns):
         self.past = {name: before.lerp(mine[name], share) for name, before in self.past.items()} | {"turns": count}
 
     @property
-    def measured(self) -> tuple[Tensor, Tensor]:
-        """Averages [P, m + k] of the measured values, and of what critics see per unit of them."""
-        past, none = self.past, self.past["ended"] == 0
-        value = torch.where(none, past["paid"] * self.endless, past["measured"] / past["ended"])
-        steps = torch.where(none, self.endless, past["steps"] / past["ended"])
-        even = 1 / (1 - self.gamma * (1 - past["terminated"])) / steps
-        found = torch.where(value == 0, even, past["expected"] / value)
-        return value, found.clamp(even / FAR, even * FAR)
+    def measured(self) -> Tensor:
+        """Average [P, m + k] of the measured values; NaN where there are none."""
+        past = self.past
+        return torch.where(past["ended"] == 0, past["paid"] * self.endless, past["measured"] / past["ended"])
+
+    @property
+    def unit(self) -> Tensor:
+        """What critics see [P, m + k] per unit of a measured value, where costs are paid evenly."""
+        past = self.past
+        steps = torch.where(past["ended"] == 0, self.endless, past["steps"] / past["ended"])
+        forever = mean_steps(self.gamma, None)
+        return torch.where(past["length"] > 0, past["ahead"] / past["length"], forever) / steps
 
     def _foreseen(self, found: Tensor) -> Tensor:
         if not self.past:
             return torch.full_like(found, torch.nan)
-        value, unit = self.measured
-        return value + (self.read - self.past["expected"]) / unit
+        return self.measured + (self.read - self.past["expected"]) / self.unit
 
     @property
     def limit(self) -> Tensor:
-        """The limits [P, j] for what critics expect: more than of late by as much as episodes leave of the limits."""
+        """The limits [P, j] for what critics expect of costs that are paid evenly; NaN where nothing has ended yet."""
         c = self.constraints
         if not self.past:
             return torch.full((1, len(c)), torch.nan, device=c.index.device)
-        value, unit = (c.measured(x) for x in self.measured)
-        return c.measured(self.past["expected"]) + (c.limit.to(value) - value) * unit
+        unit = c.measured(self.unit)
+        return c.limit.to(unit) * unit
 
     def state_dict(self) -> dict[str, Any]:
         """See MeasuredReturns.state_dict."""
-        mine = {"past": self.past, "read": self.read, "plain": self.plain}
+        mine = {"past": self.past, "read": self.read, "plain": self.plain, "lengths": self.lengths.carry}
         return super().state_dict() | {"foreseen": mine}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See MeasuredReturns.load_state_dict; older files hold no averages, and these begin anew."""
         super().load_state_dict(state)
-        mine = state.get("foreseen", {"past": {}, "read": torch.empty(0), "plain": torch.empty(0)})
+        fresh = {"past": {}, "read": torch.empty(0), "plain": torch.empty(0), "lengths": {}}
+        mine = state.get("foreseen", fresh)
         self.past, self.read, self.plain = dict(mine["past"]), mine["read"], mine["plain"]
+        self.lengths.carry = mine["lengths"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tradeoff.engine.trajectories import Trajectories
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.safe.constraints import Constraint, Constraints
-from tradeoff.safe.foresight import ForeseenReturns, critics_unit, per_unit
+from tradeoff.safe.foresight import ForeseenReturns, critics_unit, per_unit, remaining
 
 Bound = Callable[..., Constraints]
 
@@ -31,13 +31,12 @@ def _row(cost: float) -> Tensor:
 
 
 def test_the_level_is_that_of_episodes_and_the_change_that_of_critics(bound: Bound) -> None:
-    """Episodes of two steps that terminate, critics of discount 1/2: they look 1 / (1 - 1/2 * 1/2) = 4/3 steps ahead.
+    """Episodes of two steps that terminate, critics of discount 1/2: they see 1.5 steps, then 1: 1.25 on average, or
+    .625 per unit of cost. A limit of 3 lets them expect 1.875.
 
-    First an episode that costs 2, of which critics expect 1.25 without caution and read 1.5: per unit of cost they see
-    1.25 / 2 = .625 (within 1/2 to 2 times 4/3 / 2), and foreseen is 2 + (1.5 - 1.25) / .625 = 2.4. For a limit of 3
-    they may expect 1.25 + (3 - 2) .625 = 1.875. Then one that costs 0, expected at .25 and read so: it counts 6 / 7 in
-    the averages, which are 2 / 7 and (1.25 + 6 * .25) / 7 = 2.75 / 7; 2.75 / 2 is above 4/3, and foreseen is
-    2 / 7 + (.25 - 2.75 / 7) / (4/3).
+    First an episode that costs 2, of which critics expect 1.25 without caution and read 1.5: foreseen is 2 + (1.5 -
+    1.25) / .625 = 2.4. Then one that costs 0, expected at .25 and read so: it counts 6 / 7 in the averages, which are
+    2 / 7 and (1.25 + 6 * .25) / 7 = 2.75 / 7: foreseen is 2 / 7 - 1 / 7 / .625.
     """
     returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5)
     assert returns.update(_steps([1, 1], [False, True]))[0, 1].isnan(), "the critics have not been heard"
@@ -46,7 +45,7 @@ def test_the_level_is_that_of_episodes_and_the_change_that_of_critics(bound: Bou
     assert returns.update(_steps([1, 1], [False, True]))[0, 1].item() == pytest.approx(2.4)
     assert returns.limit.item() == pytest.approx(1.875)
     returns.expect(_row(0.25), _row(0.25))
-    assert returns.update(_steps([0, 0], [False, True]))[0, 1].item() == pytest.approx(2 / 7 - 0.75 / 7)
+    assert returns.update(_steps([0, 0], [False, True]))[0, 1].item() == pytest.approx(2 / 7 - 1 / 7 / 0.625, abs=1e-6)
     assert returns.latest[0, 1] == 0, "what was measured stays what was measured"
 
 
@@ -63,7 +62,7 @@ def test_episodes_count_each_and_unfinished_ones_not(bound: Bound) -> None:
     ("scale", "discount", "level"), [("average", 1.0, 2.0), ("discounted", 0.75, 8.0), ("per-step", 0.75, 2.0)]
 )
 def test_where_nothing_ends_the_level_is_that_of_the_steps(bound: Bound, scale: Any, discount: float, level: float):
-    """A cost of 2 at every step: 2 per step, 2 / (1 - 3/4) discounted. Critics of discount 1/2 expect 4 of it."""
+    """A cost of 2 at every step: 2 per step, 2 / (1 - 3/4) discounted. Critics of discount 1/2 expect twice 2 of it."""
     limits = bound(Constraint(cost="cost", limit=3.0, scale=scale), discount=discount)
     returns = ForeseenReturns(limits, 0.5)
     returns.expect(_row(5.0), _row(4.0))
@@ -76,6 +75,13 @@ def test_an_undiscounted_sum_without_an_end_has_no_level(bound: Bound) -> None:
     returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5)
     returns.expect(_row(1.0), _row(1.0))
     assert returns.update(_steps([2, 2], [False, False]))[0, 1].isnan() and returns.limit.isnan().all()
+
+
+def test_steps_that_remain() -> None:
+    """Three steps that terminate, discount 1/2: 1.75, 1.5 and 1, mean 4.25 / 3; undiscounted 2. Cut: 2, or no end."""
+    length, over = torch.tensor([3.0, 3.0]), torch.tensor([True, False])
+    assert remaining(length, over, 0.5).tolist() == [pytest.approx(4.25 / 3), 2.0]
+    assert remaining(length, over, 1.0).tolist() == [2.0, 1e9]
 
 
 def test_gains_are_converted_as_even_costs_are(channels: Callable[..., EnvSpec]) -> None:
