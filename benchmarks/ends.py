@@ -142,7 +142,7 @@ def cells(methods: Sequence[str], ends: Sequence[str], gammas: Sequence[float]) 
 
 
 def settings(method: str, end: str, gamma: float, seed: int) -> Any:
-    """The config of one cell; a mean per step is a tenth of a sum, so gains on it are ten times as large."""
+    """The config of one cell; a mean per step is a tenth of a sum, so that gains on it are ten times as large."""
     kind, config = kind_of(method), METHODS[method]
     limit = f"wear<={limit_of(end):g}" if kind != "conditioned" else "wear<=3..7"
     asked: dict[str, Any] = {"env": f"hours-{end}", "limit": (limit,), "policies": POLICIES, "seed": seed}
@@ -156,7 +156,8 @@ def settings(method: str, end: str, gamma: float, seed: int) -> Any:
         return config(**asked)
     own = GAINS.get(method, {})
     if end == "never":
-        own = {name: _tenfold(x) if name in (*PRICES, "rule") else x for name, x in own.items()}
+        more = 1 - gamma**HOURS if method in ("cal", "wcsac") else HOURS  # gains of those are per discounted cost
+        own = {name: _times(more, x) if name in (*PRICES, "rule") else x for name, x in own.items()}
     if method == "cal":
         own |= {"rate": GAINS["cal"]["rate"]}  # Adam's: a step of the logarithm
     return config(**asked, solver=replace(config(**asked).solver, **own))
@@ -169,8 +170,8 @@ def _unread(method: str, defaults: Any) -> dict[str, Any]:
     return {name: getattr(defaults, name) for name in getattr(solver, "unread", ())}
 
 
-def _tenfold(gain: Any) -> Any:
-    return replace(gain, kp=10 * gain.kp, ki=10 * gain.ki) if isinstance(gain, PID) else 10 * gain
+def _times(factor: float, gain: Any) -> Any:
+    return replace(gain, kp=factor * gain.kp, ki=factor * gain.ki) if isinstance(gain, PID) else factor * gain
 
 
 def play(method: str, end: str, gamma: float, seed: int = 0) -> Found:
