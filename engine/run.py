@@ -149,8 +149,8 @@ class Run(ABC):
 
     @property
     def done(self) -> bool:
-        """Whether the budget is spent."""
-        return self.total >= self.config.steps
+        """Whether the budget is spent; not before the first iteration, whatever a reference point took."""
+        return self.iteration > 0 and self.total >= self.config.steps
 
     @property
     @abstractmethod

@@ -27,7 +27,8 @@ def model_of(seen: spaces.Space, acts: spaces.Space, squash: bool = False) -> tu
     people = fresh_population(model, 4, Generator().manual_seed(0))
     people.theta = people.theta + torch.randn(people.theta.shape, generator=Generator().manual_seed(1))
     noise = torch.rand(people.observations.mean.shape, dtype=torch.float64, generator=Generator().manual_seed(2))
-    people.observations = people.observations._replace(weight=people.observations.weight + 9, mean=noise)
+    seen_before = people.observations._replace(weight=people.observations.weight + 9, mean=noise)
+    people.observations = seen_before._replace(variance=torch.ones_like(noise))
     return model, people
 
 

@@ -50,7 +50,7 @@ def test_constraints_that_contradict_each_other_are_refused(channels) -> None:
     with pytest.raises(BadLimit, match="give 1 or 3"):
         longer = Constraint(cost="cost", limit=(1.0, 2, 3), sense=">=")
         bind([Constraint(cost="cost", limit=(1.0, 2.0)), longer], channels(), discount=0.9)
-    with pytest.raises(BadLimit, match="'cost' has two limits, <= 1 and <= 2; give one"):
+    with pytest.raises(BadLimit, match="'cost' has two limits, cost <= 1 and cost <= 2; give one"):
         bind([one, Constraint(cost="cost", limit=2.0)], channels(), discount=0.9)
 
 

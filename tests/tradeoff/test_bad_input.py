@@ -28,7 +28,7 @@ from tradeoff.cli import main
         (["train", "c-morl", "--steps", "many"], "'many'"),
         (["train", "c-morl", "--horizon", "0"], "horizon must be at least 1, got 0"),
         (["train", "c-morl", "--reference-point", "1", "2", "3"], "treasure, time"),
-        (["train", "c-morl", "--threads", "0"], "threads must lie between 1 and 1024, got 0"),
+        (["train", "c-morl", "--threads", "0"], "threads must be at least 1, got 0"),
         (["train", "c-morl", "--device", "nonsense"], "cpu always can"),
         (["envs", "deep-see"], "deep-sea-treasure"),
     ],
