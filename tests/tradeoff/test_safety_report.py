@@ -133,7 +133,7 @@ def test_policies_that_see_their_limits_are_asked_to_keep_one(tmp_path: Path, re
         (["--ceiling", "time=1:2:3"], "is no range"),
         (["--ceiling", "time=-1"], "expected finite numbers within -1 and 0"),
         (["--confidence", 1.5], "confidence must lie in (0, 1), got 1.5"),
-        (["--share", 0], "share must lie in (0, 1], got 0"),
+        (["--share", 0], "share must be at least 1e-06, got 0.0"),
         (["--episodes", 0], "episodes must be at least 1"),
         (["--episodes", 1], "at least 2 episodes"),
     ],
@@ -176,7 +176,7 @@ def test_the_picture_shows_limit_and_bounds() -> None:
     assert widest <= np.ptp(axes.get_xlim()) / 39.9, "a bar at each of a few values, not bins between them"
     assert axes.get_xlim() == pytest.approx(window(report, costs))
     assert window(report, costs)[1] < report["cvar"].bound, "far bounds do not squeeze the bars"
-    assert "beyond the picture" in axes.get_legend().get_texts()[-2].get_text()
+    assert any("beyond the picture" in text.get_text() for text in axes.get_legend().get_texts())
     assert MOST == 12
 
 
