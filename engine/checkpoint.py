@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
@@ -18,12 +21,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from tradeoff.engine.files import CannotRead, read_whole, write_atomically
+from tradeoff.engine.files import CannotRead, cannot_write, read_whole, write_atomically
 from tradeoff.envs.errors import TradeoffError
 
 T = TypeVar("T")
 
 FORMAT, VERSION = "tradeoff-checkpoint", 1
+NAME = re.compile(r"checkpoint-(\d{1,20})\.pt")
 KEPT = 2  # files: the newest and, should that be damaged, the one before
 
 
@@ -114,13 +118,30 @@ def as_damage(what: object = "") -> Iterator[None]:
 
 
 def save_numbered(folder: Path | str, number: int, state: dict[str, Any]) -> Path:
-    """Write checkpoint `number` of a run and remove all but the newest KEPT."""
+    """Write checkpoint `number` of a run; of those before it, keep the newest KEPT - 1.
+
+    A directory that lies at its path is renamed to a free name beside; other things there are replaced. What is no
+    regular file, or is numbered higher, neither counts nor is removed: a state that could be used would have been.
+    Raises: DiskFull, CannotWrite.
+    """
     path = Path(folder) / f"checkpoint-{number:012d}.pt"
+    if path.is_dir() and not path.is_symlink():
+        _set_aside(path)
     save(path, state)
-    for old in numbered(folder)[:-KEPT]:
-        with suppress(OSError):  # what is no file of ours stays
+    before = [old for old in numbered(folder) if old.is_file() and _number(old) < number]
+    for old in before[: len(before) - (KEPT - 1)]:
+        with suppress(OSError):
             old.unlink(missing_ok=True)
     return path
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename a directory that lies where a file belongs."""
+    free = (folder.with_name(f"not-{folder.name}{more}") for more in ("", *(f".{i}" for i in count(1))))
+    try:
+        folder.rename(next(path for path in free if not os.path.lexists(path)))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def load_newest(folder: Path | str) -> dict[str, Any]:
@@ -151,5 +172,11 @@ def newest(folder: Path | str, use: Callable[[dict[str, Any]], T]) -> T:
 
 
 def numbered(folder: Path | str) -> list[Path]:
-    """The paths of a run's checkpoints, the oldest first."""
-    return sorted(Path(folder).glob("checkpoint-*.pt"))
+    """The paths of a run's checkpoints, whatever lies there, the oldest first."""
+    return sorted((path for path in Path(folder).glob("checkpoint-*.pt") if NAME.fullmatch(path.name)), key=_number)
+
+
+def _number(path: Path) -> int:
+    found = NAME.fullmatch(path.name)
+    assert found is not None
+    return int(found[1])

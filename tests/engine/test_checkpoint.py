@@ -129,6 +129,29 @@ def test_the_two_newest_are_kept_and_damage_falls_back_with_a_warning(tmp_path: 
         checkpoint.load_newest(tmp_path)
 
 
+def test_what_is_no_checkpoint_of_the_run_costs_none(tmp_path: Path) -> None:
+    """Other names, folders in place of an older and of a later one, and a file with a higher number."""
+    for name in ("checkpoint-notes.pt", "checkpoint-000000000003.pt", "checkpoint-000000000009.pt"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-000000000010.pt").write_bytes(b"none")
+    for number in (1, 2, 4, 9):
+        checkpoint.save_numbered(tmp_path, number, {"number": number})
+        whole = [x for x in (1, 2, 4, 9) if x <= number][-2:]
+        assert [p.name for p in checkpoint.numbered(tmp_path) if p.is_file()] == [
+            f"checkpoint-{x:012d}.pt" for x in (*whole, 10)
+        ]
+    with pytest.warns(UserWarning, match=r"0010\.pt is not a checkpoint.*going on from checkpoint-000000000009\.pt"):
+        assert checkpoint.load_newest(tmp_path) == {"number": 9}
+    assert (tmp_path / "not-checkpoint-000000000009.pt").is_dir()
+
+
+def test_checkpoints_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10**12 - 1, 10**12, 2 * 10**12):  # the last two have a digit more than the others
+        checkpoint.save_numbered(tmp_path, number, {"number": number})
+    assert checkpoint.load_newest(tmp_path) == {"number": 2 * 10**12}
+    assert len(checkpoint.numbered(tmp_path)) == 2
+
+
 def test_a_folder_without_checkpoints_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         checkpoint.load_newest(tmp_path)

@@ -180,17 +180,42 @@ def test_a_whole_file_with_another_state_is_passed_over(part: str, run: Path) ->
     assert found is not None and f"going on from {checkpoint.numbered(run)[0].name}" in said
 
 
-def test_a_damaged_newest_checkpoint_of_every_kind_leaves_the_one_before(
-    whole: Path, run: Path, capsys: pytest.CaptureFixture[str]
+def empty_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def full_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+
+
+def link_to_nowhere(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "lay",
+    [os.mkfifo, empty_folder, full_folder, link_to_nowhere, link_to_itself, Path.touch],
+    ids=lambda lay: lay.__name__,
+)
+def test_whatever_lies_in_place_of_the_newest_checkpoint_the_run_ends_as_without_it(
+    lay: Callable[[Path], None], whole: Path, run: Path
 ) -> None:
     (run / "policies.pt").unlink()
     newest = checkpoint.numbered(run)[-1]
     newest.unlink()
-    os.mkfifo(newest)
-    with pytest.warns(UserWarning, match=r"is no regular file.*going on from checkpoint"):
+    lay(newest)
+    with pytest.warns(UserWarning, match=r"(is no|is not|cannot be).*going on from checkpoint"):
         assert main(["resume", str(run), "--quiet"]) == 0
     for name in ("policies.pt", "scores.csv", "metrics.csv"):
         assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert newest.is_file() and not newest.is_symlink(), "the step was reached again, and saved"
+    if lay is full_folder:
+        assert (run / f"not-{newest.name}" / "notes.txt").read_text() == "mine"
 
 
 def test_rows_of_metrics_that_were_damaged_are_told_once_the_run_goes_on(run: Path) -> None:
