@@ -24,6 +24,10 @@ def tabular_tables(model: FiniteModel) -> Tables:
     return Tables(probability, order, channels, model.terminal, np.arange(states)[:, None].astype(float), model.start)
 
 
+ROUNDING = 1e-6  # by how much the sum of a distribution may miss 1: what is left by numbers of 32 bits
+EXACT = 1e-12  # by how much sums of 64 bits miss it, which nobody notices
+
+
 def finite_arrays(
     transition: ArrayLike,
     reward: ArrayLike,
@@ -36,7 +40,8 @@ def finite_arrays(
     """Check arrays and bring them into the form of a FiniteModel.
 
     Args:
-        transition: [S, A, S] probabilities, each row summing to 1.
+        transition: [S, A, S] probabilities, each row summing to 1 within ROUNDING; it is divided by its sum, and so is
+            `start`.
         reward: [S, A, m] or, per successor, [S, A, S, m].
         cost: [S, A, k] or [S, A, S, k].
         start: a state, or a distribution [S].
@@ -51,7 +56,7 @@ def finite_arrays(
     if len(bad):
         row = p[tuple(bad[0])]
         raise ValueError(f"transition[{bad[0][0]}, {bad[0][1]}] is no distribution: least {row.min()}, sum {row.sum()}")
-    states = len(p)
+    states, p = len(p), _normalised(p)
     over = np.zeros(states, bool) if terminal is None else np.asarray(terminal, bool)
     if over.shape != (states,):
         raise ValueError(f"terminal must be [S] with transition {p.shape}, got {over.shape}")
@@ -62,7 +67,13 @@ def finite_arrays(
 
 
 def _distribution(p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray((np.abs(p.sum(-1) - 1) <= 1e-9) & (p >= 0).all(-1))  # NaN is none
+    return np.asarray((np.abs(p.sum(-1) - 1) <= ROUNDING) & (p >= 0).all(-1))  # NaN is none
+
+
+def _normalised(p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Distributions [..., n] with a sum of 1; those that miss it by rounding of 64 bits alone stay as they are."""
+    total = p.sum(-1, keepdims=True)
+    return np.asarray(np.where(np.abs(total - 1) > EXACT, p / total, p))
 
 
 def _first(start: ArrayLike | int, over: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -76,7 +87,7 @@ def _first(start: ArrayLike | int, over: np.ndarray[Any, Any]) -> np.ndarray[Any
         raise ValueError(f"start must be a state or a distribution over {states} states, got {start}")
     if first[over].any():
         raise ValueError(f"start gives probability {first[over].sum()} to terminal states, where no episode can begin")
-    return first
+    return _normalised(first)
 
 
 def _expected(name: str, given: ArrayLike, p: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

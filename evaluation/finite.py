@@ -22,6 +22,10 @@ class NoConvergence(ValueError):
     """An exact solution that a stationary limit or the machine's memory does not give."""
 
 
+ROUNDING = 1e-6  # by how much the sum of a distribution may miss 1: what is left by numbers of 32 bits
+EXACT = 1e-12  # by how much sums of 64 bits miss it, which nobody notices
+
+
 @dataclass(frozen=True)
 class FiniteProblem:
     """S states, A actions, m channels (objectives, and costs where a solver takes them); checked, ready to solve."""
@@ -38,7 +42,8 @@ def finite_problem(
 ) -> FiniteProblem:
     """Check arrays and make them a `FiniteProblem`.
 
-    transition: [S, A, S] array or scipy sparse [S * A, S]; the rows of a terminal state are not read.
+    transition: [S, A, S] array or scipy sparse [S * A, S]; the rows of a terminal state are not read. Rows that
+        sum to 1 within ROUNDING (numbers of 32 bits, say) are divided by their sum, and so is `start`.
     reward: [S, A, m], or [S, A, S, m] by next state, which is averaged over it.
     start: index of the first state, or probabilities [S]. terminal: mask [S]; None: no state is terminal.
     Raises InvalidProblem that names what disagrees.
@@ -119,7 +124,7 @@ def _transition_rows(transition: Any, states: int, actions: int, terminal: Mask)
     rows.data[np.repeat(ended, np.diff(rows.indptr))] = 0.0  # whatever stands there, NaN too
     rows.eliminate_zeros()
     total = np.asarray(rows.sum(axis=1)).ravel()
-    wrong = ~(np.abs(total - 1.0) <= 1e-6) & ~ended  # a NaN fails every comparison
+    wrong = ~(np.abs(total - 1.0) <= ROUNDING) & ~ended  # a NaN fails every comparison
     wrong[rows.tocoo().row[~(rows.data > 0)]] = True
     if wrong.any():
         first = int(wrong.argmax())
@@ -128,6 +133,8 @@ def _transition_rows(transition: Any, states: int, actions: int, terminal: Mask)
             f"transition[{first // actions}, {first % actions}] is no distribution (sum {total[first]:g}, entries from "
             f"{entries.min(initial=1.0):g} to {entries.max(initial=0.0):g}); expected numbers in [0, 1] of sum 1"
         )
+    off = np.abs(total - 1.0) > EXACT
+    rows.data /= np.repeat(np.where(off & ~ended, total, 1.0), np.diff(rows.indptr))
     return rows
 
 
@@ -137,6 +144,6 @@ def _start_distribution(start: int | ArrayLike, states: int) -> Array:
         if not (0 <= given < states and given == np.floor(given)):
             raise InvalidProblem(f"start is {given:g}; expected a state from 0 to {states - 1}")
         return np.eye(states)[int(given)]
-    if given.shape != (states,) or not (given >= 0).all() or not abs(given.sum() - 1.0) <= 1e-6:
+    if given.shape != (states,) or not (given >= 0).all() or not abs(given.sum() - 1.0) <= ROUNDING:
         raise InvalidProblem(f"start has shape {given.shape} and sum {given.sum():g}; expected {states} probabilities")
-    return given
+    return given / given.sum() if abs(given.sum() - 1.0) > EXACT else given

@@ -59,6 +59,14 @@ def test_start_distribution_and_horizon():
     assert (step.terminated ^ step.truncated).all() and step.truncated.any()
 
 
+def test_probabilities_of_32_bits_are_normalised():
+    third = np.full((3, 1, 3), 1 / 3, np.float32)
+    model = finite_arrays(third, np.ones((3, 1, 1)), start=third[0, 0])
+    assert (model.transition == 1 / 3).all() and (model.start == 1 / 3).all()
+    tenths = np.full((10, 1, 10), 0.1)  # of 64 bits: as they are
+    assert (finite_arrays(tenths, np.ones((10, 1, 1))).transition == 0.1).all()
+
+
 def wrong(place, value, array=MOVES):
     changed = array.copy()
     changed[place] = value

@@ -182,6 +182,29 @@ def test_a_horizon_that_is_no_number_of_steps_is_refused(two_state, horizon):
             call()
 
 
+@pytest.mark.parametrize("dense", [True, False])
+def test_probabilities_of_32_bits_are_normalised(dense):
+    """A third in 32 bits is 1/3 + 2^-25 / 3, thrice that 1 + 2^-25; read as 64 bits it would earn too much for ever."""
+    third = np.full((3, 1, 3), 1 / 3, np.float32)
+    table = third if dense else csr_matrix(third.reshape(3, 3))
+    start = np.full(3, 1 / 3, np.float32)
+    assert third[0, 0].astype(float).sum() == 1 + 2.0**-25
+    problem = finite_problem(table, np.ones((3, 1, 1)), start=start, discount=0.999)
+    assert (problem.transition.data == 1 / 3).all() and (problem.start == 1 / 3).all()
+    found = policy_returns(problem, np.ones((3, 1)))
+    np.testing.assert_allclose(found, 1000.0, rtol=1e-12)  # 1 / (1 - 0.999); unnormalised 1000.03
+    off = third.astype(float)
+    off[1, 0, 2] += 1e-5
+    with pytest.raises(InvalidProblem, match=r"transition\[1, 0\] is no distribution \(sum 1.00001"):
+        finite_problem(off, np.ones((3, 1, 1)), start=0, discount=0.9)
+
+
+def test_probabilities_of_64_bits_stay_as_they_are():
+    tenths = np.full((10, 1, 10), 0.1)  # whose sum is 1 - 2^-53
+    problem = finite_problem(tenths, np.ones((10, 1, 1)), start=tenths[0, 0], discount=0.9)
+    assert (problem.transition.data == 0.1).all() and (problem.start == 0.1).all()
+
+
 def test_arrays_that_are_no_probabilities_are_refused(two_state):
     for value in (np.nan, np.inf, -0.1, 0.4):
         broken = two_state["transition"].copy()
