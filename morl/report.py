@@ -76,15 +76,16 @@ def score_front(episode_returns: Points, reference: Points) -> dict[str, Any]:
         return float(expected_utility(p, weights))
 
     return {
-        "hypervolume": _interval(episode_returns, volume) | {"method": hypervolume(points, reference).method},
+        "hypervolume": _interval(episode_returns, volume, least=0.0)
+        | {"method": hypervolume(points, reference).method},
         "expected_utility": _interval(episode_returns, utility),
         "sparsity": float(sparsity(points)),
         "cardinality": len(points),
     }
 
 
-def _interval(episode_returns: Points, indicator: Any) -> dict[str, Any]:
-    estimate = front_interval(episode_returns, indicator, confidence=CONFIDENCE, seed=0)
+def _interval(episode_returns: Points, indicator: Any, least: float = -np.inf) -> dict[str, Any]:
+    estimate = front_interval(episode_returns, indicator, confidence=CONFIDENCE, seed=0, least=least)
     return {"value": float(estimate.value), "low": float(estimate.low), "high": float(estimate.high)}
 
 

@@ -123,6 +123,32 @@ def test_front_interval_without_scatter_or_without_knowledge():
     assert once[:3] == (4.0, -np.inf, np.inf)
 
 
+def test_front_interval_does_not_leave_what_can_be():
+    # One policy seen at (-1, -1) and at (1, 1), four times each: its mean is the reference point, of area 0. Resampled
+    # means (x, x) have areas x^2 above 0 or none, so the reflected interval reaches from below 0 to 0.
+    episodes = np.array([[[0.0, 0.0], [2.0, 2.0]] * 4])
+
+    def volume(points):
+        return hypervolume(points, (0.0, 0.0))
+
+    free, cut = (front_interval(episodes - 1.0, volume, least=least) for least in (-np.inf, 0.0))
+    assert free.value == cut.value == 0.0 and free.low < 0.0 and free.high == 0.0
+    assert cut.low == 0.0 and cut.high == pytest.approx(-free.low), "up to where the resampled areas go"
+    assert front_interval(episodes + 9.0, volume, least=0.0) == front_interval(episodes + 9.0, volume), "far from it"
+    assert front_interval(episodes[:, :1], volume, least=0.0)[1:3] == (0.0, np.inf)
+
+
+def test_front_interval_near_a_bound_holds_the_truth():
+    # One policy, truth (0.3, 0.3): area 0.09, with 8 episodes of standard deviation 1 each.
+    inside = 0
+    for seed in range(60):
+        episodes = 0.3 + np.random.default_rng(seed).normal(size=(1, 8, 2))
+        found = front_interval(episodes, lambda points: hypervolume(points, (0, 0)), resamples=150, least=0.0)
+        assert found.low >= 0.0
+        inside += found.low <= 0.09 <= found.high
+    assert inside >= 50
+
+
 def test_bad_input_is_refused():
     with pytest.raises(InvalidPoints, match="no NaN"):
         interquartile_mean([1.0, np.nan])
