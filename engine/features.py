@@ -81,10 +81,18 @@ class Features:
 
 
 def make_features(space: spaces.Space, near: tuple[int, ...] = ()) -> Features:
-    """Pick the code for an observation space as an environment shows it (already flattened); near: see EnvSpec."""
+    """Pick the code for an observation space as an environment shows it (already flattened); near: see EnvSpec.
+
+    Raises: TradeoffError for a MultiDiscrete that does not count from 0.
+    """
     if isinstance(space, spaces.Discrete):
         return Features(1, (int(space.start),), (int(space.n),))
     if isinstance(space, spaces.MultiDiscrete):
+        if np.any(space.start):
+            raise TradeoffError(
+                f"observations of {space} cannot be coded: tensors count several choices from 0; give "
+                "MultiDiscrete(nvec) as observation_space, and the space with its start as native"
+            )
         return Features(len(space.nvec), (0,) * len(space.nvec), tuple(int(n) for n in space.nvec))
     numbers = int(np.prod(space.shape or (1,)))
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.integer):

@@ -75,7 +75,7 @@ def native_spaces(spec: EnvSpec) -> NativeSpaces:
 
 
 def flat_space(space: Space, one_hot: bool = True) -> Space:
-    """The space of `flat`'s rows, and of the actions that `unflat` takes.
+    """The space of `flat`'s rows, and of the actions that `unflat` takes: several choices are counted from 0.
 
     Raises: TradeoffError for spaces that are no numbers, such as texts and graphs.
     """

@@ -37,7 +37,9 @@ class EnvSpec:
     """What is known about an environment before it runs."""
 
     id: str
-    observation_space: spaces.Space[Any]  # of one environment, as the tensors show it (Dict spaces come flattened)
+    observation_space: spaces.Space[
+        Any
+    ]  # of one environment, as the tensors show it (Dict comes flat, MultiDiscrete from 0)
     action_space: spaces.Space[Any]  # Discrete, MultiDiscrete or Box, of one environment
     objectives: tuple[str, ...]  # m names, in the order of the reward's columns
     near: tuple[int, ...] = ()  # which numbers of an observation say how near something is: 0 far away, 1 where it is

@@ -212,6 +212,41 @@ def test_what_is_no_observation_is_refused_with_its_value(name: str, wrong: Any,
         NativeSpaces(SEEN[name], SEEN[name]).rows(wrong)
 
 
+def choices(start: int) -> dict[str, Space]:
+    """Spaces of three or of two and four choices, counted from a start."""
+    one, several = spaces.Discrete(3, start=start), spaces.MultiDiscrete([2, 4], start=[start, start])
+    rows = spaces.MultiDiscrete([[2], [4]], start=[[start], [start]])
+    return {
+        "discrete": one, "several": several, "rows": rows,
+        "dictionary": spaces.Dict({"a": one, "b": several}),
+        "tuple": spaces.Tuple([several, spaces.Dict({"c": one, "d": spaces.Box(-1, 1, (1,))})]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("start", [5, -2])
+@pytest.mark.parametrize("name", choices(0))
+def test_policies_see_and_choose_the_same_wherever_choices_are_counted_from(name: str, start: int) -> None:
+    seen = []
+    for first in (0, start):
+        space, acted = choices(first)[name], choices(first)["several"]
+        env = GymnasiumEnv(lambda space=space, acted=acted: Parrot(space, acted), 1, seed=3)
+        assert isinstance(env.spec.native, NativeSpaces) and env.spec.native.observation == space
+        features = make_features(env.spec.observation_space)
+        rows = [env.reset(3), *(env.step(torch.tensor([[1, i]])).observation for i in range(4))]
+        space.seed(3)
+        taken = native_spaces(env.spec)
+        again = torch.as_tensor(taken.rows(space.sample())[0])
+        assert torch.equal(features(again), features(rows[0])), "a policy alone sees what it saw in training"
+        assert taken.actions(np.array([[1, 2]]), True).tolist() == [first + 1, first + 2]
+        seen.append(torch.stack([features(row)[0] for row in rows]))
+    assert torch.equal(*seen) and len(seen[0].unique(dim=0)) > 1
+
+
+def test_tensors_that_count_several_choices_from_elsewhere_are_refused() -> None:
+    with pytest.raises(TradeoffError, match=r"tensors count several choices from 0; give MultiDiscrete\(nvec\)"):
+        make_features(spaces.MultiDiscrete([2, 3], start=[0, 1]))
+
+
 def test_a_wrapper_that_shows_more_has_spaces_of_its_own() -> None:
     inside = GymnasiumEnv(lambda: Parrot(SEEN["tuple"], ACTED["discrete from 1"]), 1, costs=("cost",)).spec
     wider = replace(inside, observation_space=spaces.Box(-np.inf, np.inf, (9,)))
