@@ -73,8 +73,10 @@ def read_whole(path: Path | str) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise CannotRead(f"{path} is no regular file; put the file back, or name another folder")
+            if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+                raise CannotRead(
+                    f"{path} is no regular file but {_kind(mode)}; put the file back, or name another folder"
+                )
             with open(handle, "rb", closefd=False) as file:
                 return file.read()
         finally:
@@ -82,7 +84,26 @@ def read_whole(path: Path | str) -> bytes:
     except CannotRead:
         raise
     except OSError as error:
-        raise CannotRead(f"{path} cannot be read: {error.strerror or error}") from error
+        nowhere = error.errno == errno.ENOENT and os.path.lexists(path)
+        said = "it is a link that leads nowhere" if nowhere else error.strerror or error
+        raise CannotRead(f"{path} cannot be read: {said}; put the file back, or name another folder") from error
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe (FIFO)", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def lies(path: Path) -> bool:
+    """Whether anything lies at a path: a file, a folder, a pipe, a link that leads nowhere.
+
+    Raises: OSError where that cannot be told.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def clear_parts(folder: Path) -> None:
@@ -97,6 +118,8 @@ def clear_parts(folder: Path) -> None:
 
 
 def _alive(pid: int) -> bool:
+    if os.name == "nt":  # asking a process there ends it
+        return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

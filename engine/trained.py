@@ -36,6 +36,7 @@ class Trained:
     history: list[dict[str, Any]]  # a row per evaluation: steps, value [P], returns [P, m + k], what the learner said
     model: ActorCritic
     population: Population
+    settings: dict[str, Any] | None = None  # of the run, as config.json has them; None: made without a run folder
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -65,6 +66,7 @@ class Trained:
             "returns": torch.from_numpy(self.returns), "indicators": self.indicators, "history": self.history,
             "deterministic_returns": torch.from_numpy(self.deterministic_returns),
             "model": model_state(self.model), "population": self.population.state_dict(),
+            **({} if self.settings is None else {"settings": self.settings}),
         }  # fmt: skip
         checkpoint.save(folder / FILE, state)
         write_atomically(folder / "scores.csv", self.table().encode())
@@ -87,7 +89,7 @@ class Trained:
                 env=state["env"], channels=tuple(state["channels"]), objectives=state["objectives"],
                 returns=state["returns"].numpy(), deterministic_returns=state["deterministic_returns"].numpy(),
                 indicators=state["indicators"], history=state["history"], model=model_from_state(state["model"]),
-                population=Population.from_state(state["population"]),
+                population=Population.from_state(state["population"]), settings=state.get("settings"),
             )  # fmt: skip
 
     def table(self) -> str:

@@ -60,11 +60,13 @@ class UserCodeFailed(TradeoffError):
         env: id of the environment, or the name that was to be imported.
         step: of the copy since it was built, counted from 1; None where no step was being made.
         traceback: of the user's code, several lines.
+        log: file in which the traceback lies; None: in none yet.
     """
 
     env: str
     step: int | None
     traceback: str
+    log: str | None = None
 
     def __init__(self, env: str, error: BaseException, doing: str, step: int | None = None) -> None:
         """error: what was raised. doing: what was going on, after "failed", such as "in step 3 of copy 0"."""
@@ -77,6 +79,11 @@ class UserCodeFailed(TradeoffError):
         super().__init__(f"{env} failed {doing}: {kind}{said and f': {said}'}{at}; repair it and go on")
         self.env, self.step = env, step
         self.traceback = "".join(traceback.format_exception(error))
+
+    def logged(self, path: Path) -> None:
+        """Say in which file the traceback lies."""
+        self.log = str(path)
+        self.args = (f"{self}; the traceback is in {path}",)
 
 
 @contextmanager

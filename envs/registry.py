@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tradeoff.envs.errors import BadValue, TradeoffError, UnknownName
+from tradeoff.envs.errors import BadValue, TradeoffError, UnknownName, user_code
 from tradeoff.envs.finite import FiniteModel
 from tradeoff.envs.gymnasium_costs import Costs, split_channels
 from tradeoff.envs.protocol import VectorEnv
@@ -118,7 +118,7 @@ def make(
             `objectives`, `costs` and `limits` (see tradeoff.envs.gymnasium_adapter); to name costs insists on them.
 
     Raises: UnknownName with near matches; MissingExtra when a package is not installed; TradeoffError for a backend
-    that the environment does not have.
+    that the environment does not have; UserCodeFailed where a constructor that was registered raises.
     """
     if backend is not None and backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)
@@ -130,7 +130,8 @@ def make(
         env.spec = replace(env.spec, id=id, objectives=_named(env, objectives) if objectives else env.spec.objectives)
         return env
     if id in _own:
-        return _checked(_constructed(id, _own[id], num_envs, common, options), backend)
+        with user_code(id, "while it was built"):
+            return _checked(_constructed(id, _own[id], num_envs, common, options), backend)
     fastest = _collected("ENVIRONMENTS").get(id)
     original = backend is not None and backend.startswith("gymnasium") and id not in _collected("ADAPTED")
     original = original or "costs" in options

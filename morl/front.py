@@ -59,6 +59,7 @@ class Front:
     episode_costs: NDArray[np.float64] = field(
         default_factory=lambda: np.zeros((0, 0, 0))
     )  # [K, E, k] sums, undiscounted
+    settings: dict[str, Any] | None = None  # of the run, as config.json has them; None: made without a run folder
 
     def __post_init__(self) -> None:
         if not self.costs:
@@ -152,6 +153,7 @@ class Front:
             "history": self.history,
             "model": model_state(self.model),
             "population": self.population.state_dict(),
+            **({} if self.settings is None else {"settings": self.settings}),
         }
         checkpoint.save(folder / "front.pt", state)
         write_atomically(folder / "front.csv", self.table().encode())
@@ -175,7 +177,7 @@ class Front:
                 env=state["env"], objectives=tuple(state["objectives"]), costs=tuple(state.get("costs", ())), **arrays,
                 indicators=state["indicators"],
                 history=state["history"], model=model_from_state(state["model"]),
-                population=Population.from_state(state["population"]),
+                population=Population.from_state(state["population"]), settings=state.get("settings"),
             )  # fmt: skip
 
     def table(self) -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tradeoff.output import forgiving_output
+
+if TYPE_CHECKING:
+    from tradeoff.envs.errors import UserCodeFailed
 
 HELP = """\
 usage: tradeoff COMMAND ...      tradeoff COMMAND --help explains its options
@@ -63,7 +69,7 @@ def _answer(words: list[str]) -> int:
 
 
 def _run(command: str, words: list[str]) -> int:
-    from tradeoff.envs.errors import TradeoffError, UnknownName
+    from tradeoff.envs.errors import TradeoffError, UnknownName, UserCodeFailed
 
     try:
         if command not in COMMANDS:
@@ -72,6 +78,8 @@ def _run(command: str, words: list[str]) -> int:
 
         getattr(commands, command)(words)
     except TradeoffError as error:
+        if isinstance(error, UserCodeFailed):
+            _keep_traceback(error)
         print(f"tradeoff: {' '.join(str(error).split())}", file=sys.stderr)
         return 130 if type(error).__name__ == "Interrupted" else 2
     except OSError as error:
@@ -88,6 +96,16 @@ def _run(command: str, words: list[str]) -> int:
         )
         return 2
     return 0
+
+
+def _keep_traceback(error: UserCodeFailed) -> None:
+    """Write what a user's code raised outside of a run (as it was built, say) into a file for temporary ones."""
+    if error.log is None:
+        with suppress(OSError):
+            handle, name = tempfile.mkstemp(prefix="tradeoff-error-", suffix=".log")
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(error.traceback)
+            error.logged(Path(name))
 
 
 def _about_files(error: OSError) -> str:

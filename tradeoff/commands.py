@@ -36,8 +36,9 @@ def resume(words: Sequence[str]) -> None:
     given = options.parse(options.Resume, words, "resume")
     check_run(given.run)
     from tradeoff import run
+    from tradeoff.settings import CHANGEABLE
 
-    changes = {name: value for name in run.CHANGEABLE if (value := getattr(given, name)) is not None}
+    changes = {name: value for name in CHANGEABLE if (value := getattr(given, name)) is not None}
     run.resume(given.run, quiet=given.quiet, trust_code=given.trust_code, **changes)
 
 
@@ -65,10 +66,10 @@ def evaluate(words: Sequence[str]) -> None:
 
 def safety(words: Sequence[str]) -> None:
     """Say what fresh episodes prove about limits."""
-    from tradeoff import options
+    from tradeoff import options, picture_options
 
     words = options.gathered(options.gathered(words, "--limit"), "--ceiling")
-    given = options.parse(options.Safety, words, "safety")
+    given = options.parse(picture_options.Safety, words, "safety")
     check_run(given.run)
     check_episodes(given.episodes)
     from tradeoff import safety as report
@@ -82,16 +83,17 @@ def safety(words: Sequence[str]) -> None:
         given.episodes,
         given.seed,
         given.trust_code,
+        given.format,
     )
     found = report.safety(given.run, asked)
-    print(*report.words(found, asked), given.run / report.FILE, given.run / report.PICTURE, sep="\n")
+    print(*report.words(found, asked), *(given.run / name for name in report.files(given.format)), sep="\n")
 
 
 def diagnose(words: Sequence[str]) -> None:
     """Say what the gradients of a run show."""
-    from tradeoff import options
+    from tradeoff import options, picture_options
 
-    given = options.parse(options.Diagnose, words, "diagnose")
+    given = options.parse(picture_options.Diagnose, words, "diagnose")
     check_run(given.run)
     check_episodes(given.episodes)
     from tradeoff import diagnosis
@@ -100,7 +102,7 @@ def diagnose(words: Sequence[str]) -> None:
     found = examined(
         given.run, policies=given.policies, episodes=given.episodes, seed=given.seed, trust_code=given.trust_code
     )
-    paths = diagnosis.write(found, given.run)
+    paths = diagnosis.write(found, given.run, given.format)
     if given.json:
         print(json.dumps(diagnosis.jsonable(found)))
         return
@@ -119,7 +121,8 @@ def plot(words: Sequence[str]) -> None:
 
     kinds = {results.kind_in(folder) for folder in given.runs}
     if kinds == {results.TRAINED}:
-        drawn = [curves.draw(results.TRAINED.load(folder), folder, None, given.format) for folder in given.runs]
+        trained = [results.opened(folder, results.TRAINED)[0] for folder in given.runs]
+        drawn = [curves.draw(run, folder, None, given.format) for run, folder in zip(trained, given.runs, strict=True)]
         print("\n".join(str(path) for paths in drawn for path in paths))
         return
     if given.out:
@@ -138,9 +141,9 @@ def plot(words: Sequence[str]) -> None:
 
 def benchmark(words: Sequence[str]) -> None:
     """Compare methods on a suite."""
-    from tradeoff import options
+    from tradeoff import options, picture_options
 
-    given = options.parse(options.Benchmark, options.gathered(words, "--limit"), "benchmark")
+    given = options.parse(picture_options.Benchmark, options.gathered(words, "--limit"), "benchmark")
     from rich.progress import Progress
 
     from tradeoff import benchmark as bench
@@ -159,7 +162,7 @@ def benchmark(words: Sequence[str]) -> None:
     rows = [row for job in todo for row in standings.measure(job)]
     summary = standings.summarise(rows)
     show(standings.table(summary))
-    print(*standings.write(rows, summary, out), *standings_plots.draw(todo, out), sep="\n")
+    print(*standings.write(rows, summary, out), *standings_plots.draw(todo, out, given.format), sep="\n")
 
 
 def envs(words: Sequence[str]) -> None:

@@ -253,8 +253,9 @@ def diagnose(folder: Path, *, policies: int, episodes: int, seed: int, trust_cod
         data, taken = play_one(subject, row, episodes, generator)
         found.append(report(subject, row, examine(subject, row, data, generator), episodes))
         steps += taken
-    config = subject.run.config
+    config, run = subject.run.config, subject.run
     return {
+        "run_seed": config.seed, "trained": run.total,
         "env": config.env, "method": config.name, "episodes": episodes, "seed": seed, "discount": subject.discount,
         "rows": subject.rows, "real_environment_steps": steps, "confidence": 0.95, "policies": found,
     }  # fmt: skip

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tradeoff.catalogue import plain
-from tradeoff.drawing import blank
+from tradeoff.drawing import Formats, blank
 from tradeoff.engine.files import write_atomically
 from tradeoff.errors import as_disk_full
-from tradeoff.evaluation.plots import write_whole
+from tradeoff.evaluation.plots import PAGE, entitle, in_print, save
 from tradeoff.verdicts import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 FAINTEST = 1e-2  # signal over noise that is drawn
-FILES = ("diagnosis.json", "diagnosis.png")
 
 
 def jsonable(value: Any) -> Any:
@@ -32,23 +32,35 @@ def jsonable(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(found: dict[str, Any], folder: Path) -> list[Path]:
-    """diagnosis.json and diagnosis.png in the run's folder; returns their paths."""
-    paths = [folder / name for name in FILES]
+def write(found: dict[str, Any], folder: Path, formats: Formats = ("png",)) -> list[Path]:
+    """diagnosis.json and diagnosis.png (or other formats) in the run's folder; returns their paths."""
+    paths = [folder / f"diagnosis.{kind}" for kind in ("json", *formats)]
     with as_disk_full(folder):
         write_atomically(paths[0], (json.dumps(jsonable(found), indent=2) + "\n").encode())
-        draw(found, paths[1])
+        draw(found, paths[1:])
     return paths
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
+@in_print
+def draw(found: dict[str, Any], paths: Sequence[Path]) -> None:
     """A row per policy: cosines between the channels' gradients, and signal over noise against the batch."""
     rows = found["policies"]
-    figure = blank(9.0, 3.6 * len(rows))
+    figure = blank(PAGE, 2.6 * len(rows))
     for (left, right), policy in zip(figure.subplots(len(rows), 2, squeeze=False), rows, strict=True):
         _conflicts(left, policy)
         _curves(right, policy)
-    write_whole(path, lambda target: figure.savefig(target, dpi=120))
+    entitle(figure, f"{found['method']} on {found['env']}: gradients", _caption(found))
+    for path in paths:
+        save(figure, path)
+
+
+def _caption(found: dict[str, Any]) -> str:
+    rows = found["rows"]
+    return (
+        f"Polic{'ies' if len(rows) > 1 else 'y'} {', '.join(map(str, rows))}, a row each, after {found['trained']:,} "
+        f"environment steps of training with seed {found['run_seed']}: {found['episodes']} fresh episodes per policy, "
+        f"seed {found['seed']}, discount {found['discount']:g}. Shaded: 95 % intervals."
+    )
 
 
 def _conflicts(axes: Any, policy: dict[str, Any]) -> None:

@@ -71,7 +71,9 @@ def as_disk_full(folder: Path) -> Iterator[None]:
 
 def check_run(folder: Path) -> None:
     """Raise NotARun for a folder that holds neither a run nor a result, before anything is loaded."""
-    if not any((folder / name).is_file() for name in ("config.json", "front.pt", "policies.pt")):
+    from tradeoff.engine.files import lies
+
+    if not any(lies(folder / name) for name in ("config.json", "front.pt", "policies.pt")):
         raise not_a_run(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from tradeoff.engine.files import cannot_write, clear_parts
 from tradeoff.engine.run import RunConfig
 from tradeoff.errors import FolderTaken, check_place
 from tradeoff.settings import FILE
+
+LOCK = ".lock"  # file that is locked where folders cannot be; it may stay behind, and says nothing then
 
 
 class Busy(FolderTaken):
@@ -27,7 +29,7 @@ def default_folder(config: RunConfig) -> Path:
 def claim(folder: Path) -> None:
     """Raise FolderTaken unless a folder is new or empty, and BadInput where none can be made."""
     check_place(folder)
-    if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
+    if (folder.is_dir() and all(path.name == LOCK for path in folder.iterdir())) or not folder.exists():
         return
     if (folder / FILE).is_file():
         raise FolderTaken(
@@ -40,45 +42,67 @@ def claim(folder: Path) -> None:
 def owned(folder: Path) -> Iterator[None]:
     """Hold a folder, made where there is none, against other processes, and remove parts of files that a kill left.
 
-    The lock is the operating system's, on the folder itself: it ends with the process, however that ends. Where there
-    is no such lock (Windows, some network disks) nothing is held.
+    The lock is the operating system's, on the folder itself or, on Windows, on a file in it: it ends with the process,
+    however that ends. Where there is no such lock (some network disks) nothing is held.
     Raises: Busy; CannotWrite where no folder can be.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    handle = _lock(folder)
+    let_go = _lock(folder)
     try:
         clear_parts(folder)
         yield
     finally:
-        if handle is not None:
-            _held.discard(handle)
-            os.close(handle)
+        let_go()
 
 
 _held: set[int] = set()  # locks of this process, which its children must not keep
 
 
-def _lock(folder: Path) -> int | None:
+def _lock(folder: Path) -> Callable[[], None]:
+    """Lock a folder; what is returned lets it go."""
     try:
         import fcntl
     except ImportError:
-        return None
+        return _lock_file(folder)
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
-        return None  # what is written there will say what is wrong
+        return lambda: None  # what is written there will say what is wrong
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise Busy(f"another process is training in {folder}; wait until it is done, or stop it, then resume") from None
+        raise _busy(folder) from None
     except OSError:
         pass  # the disk knows no such lock
     _held.add(handle)
-    return handle
+
+    def let_go() -> None:
+        _held.discard(handle)
+        os.close(handle)
+
+    return let_go
+
+
+def _lock_file(folder: Path) -> Callable[[], None]:
+    """The same by a file, where folders cannot be opened (Windows)."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise _busy(folder) from None
+    except (OSError, NotImplementedError):
+        return lambda: None  # as above
+    return lock.release
+
+
+def _busy(folder: Path) -> Busy:
+    return Busy(f"another process is training in {folder}; wait until it is done, or stop it, then resume")
 
 
 def _let_go() -> None:

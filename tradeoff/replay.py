@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from tradeoff.catalogue import plain
 from tradeoff.engine.evaluate import Scores
 from tradeoff.engine.evaluate import evaluate as play
+from tradeoff.engine.files import lies
 from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
 from tradeoff.morl import Front
-from tradeoff.settings import FILE, read_settings
+from tradeoff.results import FRONT, opened
+from tradeoff.settings import FILE
 from tradeoff.trust import check_trusted
 
 if TYPE_CHECKING:
@@ -78,13 +80,13 @@ class Replay(NamedTuple):
 def open_run(folder: Path) -> Opened:
     """A finished run, or a front that was saved from Python.
 
-    Raises: NotARun; TradeoffError when the run is not finished; CheckpointError when its file is damaged.
+    Raises: NotARun; TradeoffError when the run is not finished; CheckpointError when its file is damaged;
+    BadInput where config.json is not that of the front.
     """
-    if (folder / FILE).is_file():
-        return Opened(Front.load(folder), read_settings(folder).config.horizon)
-    if not (folder / "front.pt").is_file():
+    if not lies(folder / FILE) and not lies(folder / FRONT.files[0]):
         raise not_a_run(folder)
-    return Opened(Front.load(folder), None)
+    front, settings = opened(folder, FRONT)
+    return Opened(front, None if settings is None else settings.config.horizon)
 
 
 def replay(

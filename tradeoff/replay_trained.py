@@ -16,10 +16,10 @@ from tradeoff.engine.trained import Trained
 from tradeoff.envs import VectorEnv, make
 from tradeoff.errors import BadInput
 from tradeoff.registry import spec_of
+from tradeoff.results import TRAINED, opened
 from tradeoff.safe.conditioned_methods import ranges_of, seen_limits
 from tradeoff.safe.constraints import Constraints, bind
 from tradeoff.safe.methods import at_scale, kept, read_limit
-from tradeoff.settings import FILE, read_settings
 from tradeoff.trust import check_trusted
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ def replay(
     """
     if episodes < 1 or seed < 0:
         raise BadInput(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
-    trained = Trained.load(folder)
+    trained, settings = opened(folder, TRAINED)
     check_trusted(trained.env, trust_code, folder)
     discount = trained.indicators["discount"] if discount is None else discount
-    config: Any = read_settings(folder).config if (folder / FILE).is_file() else None
+    config: Any = None if settings is None else settings.config
 
     def make_env(num_envs: int, first: int) -> VectorEnv:
         env = make(trained.env, num_envs, seed=first, max_episode_steps=config.horizon if config else None)

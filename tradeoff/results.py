@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tradeoff import curves, drawing, limit_front, summary
-from tradeoff.engine.files import CannotRead, read_whole
+from tradeoff.engine.files import CannotRead, lies, read_whole
 from tradeoff.engine.trained import Trained
 from tradeoff.morl import Front
+from tradeoff.settings import FILE, Settings, check_result, read_settings
 
 Result = Front | Trained
 
@@ -63,6 +64,21 @@ TRAINED = Kind(
 def kind_of(result: Result) -> Kind:
     """What can be done with a result."""
     return FRONT if isinstance(result, Front) else TRAINED
+
+
+def opened(folder: Path, kind: Kind) -> tuple[Any, Settings | None]:
+    """The result that lies in a folder, and the settings of its run; None for one that was saved from Python.
+
+    Raises: TradeoffError where none lies there; CheckpointError for a damaged file; BadInput for a config.json that is
+    not the one of the result.
+    """
+    result = kind.load(folder)
+    if not lies(folder / FILE):
+        return result, None
+    settings = read_settings(folder)
+    scores = result.indicators
+    check_result(settings, result.settings, {"env": result.env, "seed": scores.get("seed")}, folder)
+    return result, settings
 
 
 def kind_in(folder: Path) -> Kind | None:

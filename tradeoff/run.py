@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,12 @@ from tradeoff.errors import BadInput, as_bad_input, as_disk_full
 from tradeoff.folder import claim, default_folder, owned, set_aside
 from tradeoff.memory import check_memory
 from tradeoff.metrics import Metrics, has_tensorboard
-from tradeoff.results import Result, kind_in, kind_of
+from tradeoff.results import Result, kind_in, kind_of, opened
 from tradeoff.settings import Settings, check_belongs, read_settings, write_settings
 from tradeoff.signals import stop_on_signals
 from tradeoff.start import adopt, origin
 from tradeoff.trust import check_trusted
 
-CHANGEABLE = ("steps", "horizon", "evaluate_every", "episodes", "final_episodes")
-"""Settings that `resume` can change: the learning before the change is as it would have been without."""
 LOG = "error.log"
 
 MOST_THREADS = 1024  # many more than any machine has cores for; tens of thousands bring the process down
@@ -49,7 +47,8 @@ def train(
         init: folder of a finished run whose policies are the first ones; see `tradeoff.start.adopt`.
 
     Raises: BadInput, UnknownName, ScalarReward, MissingExtra, FolderTaken before anything starts; Interrupted after
-    Ctrl-C; DiskFull; NumericalTrouble; UserCodeFailed, whose traceback is left in error.log.
+    Ctrl-C; DiskFull; NumericalTrouble; UserCodeFailed, whose traceback is left in error.log
+    once there is a folder.
     """
     folder = default_folder(config) if out is None else Path(out)
     settings = Settings(config, threads, None if init is None else origin(Path(init)))
@@ -73,8 +72,8 @@ def resume(out: Path | str, *, quiet: bool = False, trust_code: bool = False, **
 
     Args:
         trust_code: let a config.json that names code (`module:name`) import and run it.
-        changes: new values of CHANGEABLE. The results of a finished run are moved to finished-<steps> within its
-            folder, and the run goes on from its last checkpoint.
+        changes: new values of `settings.CHANGEABLE`. The results of a finished run are moved to finished-<steps>
+            within its folder, and the run goes on from its last checkpoint.
 
     Raises: NotARun; BadInput for a config.json that is not as it was written, or changes that do not fit;
     CheckpointError when no checkpoint is whole; Busy while another process trains there; and as `train`.
@@ -92,7 +91,8 @@ def resume(out: Path | str, *, quiet: bool = False, trust_code: bool = False, **
         if changes:
             with as_bad_input():
                 changed = settings._replace(config=replace(settings.config, **changes))
-        run, metrics = restored(changed, settings, folder)
+        with _logged(folder):
+            run, metrics = restored(changed, settings, folder)
         if changes:
             changed = _change(run, folder, settings, changed, changes)
         say(quiet, f"going on with {changed.config.name} on {changed.config.env} at {run.total:,} steps")
@@ -156,7 +156,7 @@ def _change(run: Run, folder: Path, old: Settings, new: Settings, changes: dict[
     change = {"at": run.total, "before": before, "after": changes}
     kind = kind_in(folder)
     if kind is not None:
-        result = kind.load(folder)
+        result, _ = opened(folder, kind)
         set_aside(folder, kind.files_of(result), run.total)
     new = new._replace(history=(*old.history, change))
     write_settings(folder, new)
@@ -189,7 +189,7 @@ def _finish(run: Run, folder: Path, quiet: bool, settings: Settings, expected: d
             )  # fmt: skip
     finally:
         metrics.close()
-    kind = kind_of(result)
+    kind, result.settings = kind_of(result), settings.record()
     kind.write(result, folder, run.config.horizon)
     say(quiet, kind.summary(result, folder))
     return result
@@ -203,19 +203,21 @@ def _stamp(settings: Settings) -> dict[str, Any]:
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
     """Leave the traceback of a user's own code in the folder, where the line on the screen says so."""
-    (folder / LOG).unlink(missing_ok=True)
+    with suppress(OSError):  # what is no file there stays, and the traceback lies elsewhere
+        (folder / LOG).unlink(missing_ok=True)
     try:
         yield
     except UserCodeFailed as error:
-        write_atomically(folder / LOG, error.traceback.encode())
-        error.args = (f"{error}; the traceback is in {folder / LOG}",)
+        with suppress(OSError):
+            write_atomically(folder / LOG, error.traceback.encode())
+            error.logged(folder / LOG)
         raise
 
 
 def _finished(folder: Path, config: RunConfig, quiet: bool) -> Result:
     kind = kind_in(folder)
     assert kind is not None
-    result = kind.load(folder)
+    result, _ = opened(folder, kind)
     missing = kind.missing(result, folder)
     if missing:
         kind.write(result, folder, config.horizon)

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeoff.engine.files import write_atomically
+from tradeoff.drawing import Formats, seed_words
+from tradeoff.engine.files import lies, write_atomically
 from tradeoff.engine.trained import Trained
 from tradeoff.envs import VectorEnv, make
 from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, not_a_run
 from tradeoff.replay_trained import replay
-from tradeoff.results import FRONT, kind_in
+from tradeoff.results import FRONT, TRAINED, kind_in, opened
 from tradeoff.safe.bounds import check_level
 from tradeoff.safe.conditioned_methods import seen_limits
 from tradeoff.safe.constraints import Constraint
@@ -27,10 +28,10 @@ from tradeoff.safe.report import CostReport, count, safety_report, without_range
 from tradeoff.safety_picture import draw
 from tradeoff.safety_ranges import given_ranges
 from tradeoff.settings import FILE as SETTINGS
-from tradeoff.settings import read_settings
+from tradeoff.settings import Settings
 from tradeoff.trust import check_trusted
 
-FILE, PICTURE = "safety.json", "safety.png"
+FILE = "safety.json"
 
 
 class Finding(NamedTuple):
@@ -67,18 +68,25 @@ class Asked(NamedTuple):
     episodes: int = 500  # per policy and way of choosing actions
     seed: int = 10_000
     trust_code: bool = False  # import and run code that the folder names
+    formats: Formats = ("png",)  # of the picture
+
+
+def files(formats: Formats) -> list[str]:
+    """The names of what `safety` writes."""
+    return [FILE, *(f"safety.{kind}" for kind in formats)]
 
 
 def safety(folder: Path, asked: Asked) -> list[Finding]:
-    """Bounds on each limit for every policy and way of choosing actions, written as safety.json and safety.png.
+    """Bounds on each limit for every policy and way of choosing actions, written as safety.json and safety.png (or
+    other formats).
 
     Raises: NotARun; BadInput for a run without limits, a front, limits on means per step; UnknownName; BadCosts for a
     confidence or share outside (0, 1), or an episode outside its range; as `replay`.
     """
     check_level(asked.confidence, asked.share)
-    trained = _opened(folder)
+    trained, settings = _opened(folder)
     check_trusted(trained.env, asked.trust_code, folder)
-    config = read_settings(folder).config if (folder / SETTINGS).is_file() else None
+    config = None if settings is None else settings.config
     discount = trained.indicators["discount"] if getattr(config, "scale", None) == "discounted" else 1.0
     env = make(trained.env, 1, max_episode_steps=getattr(config, "horizon", None))
     limits = _limits(folder, trained, asked.limits, getattr(config, "scale", "episodic"), env)
@@ -104,8 +112,18 @@ def safety(folder: Path, asked: Asked) -> list[Finding]:
             source = known[name].source if name in known else None
             findings.append(Finding(p, mode, discount, report, asked.share, source, costs[name]))
     write_atomically(folder / FILE, (json.dumps([f.record() for f in findings], indent=2) + "\n").encode())
-    draw(findings, folder / PICTURE, f"{trained.env}: {asked.episodes} fresh episodes")
+    paths = [folder / name for name in files(asked.formats)[1:]]
+    draw(findings, paths, f"{trained.indicators['method']} on {trained.env}", _caption(trained, asked, discount))
     return findings
+
+
+def _caption(trained: Trained, asked: Asked, discount: float) -> str:
+    scores = trained.indicators
+    return (
+        f"{asked.episodes} fresh episodes per policy and way of choosing actions, seeds from {asked.seed} on"
+        f"{_discounted(discount)}; trained for {scores['real_environment_steps']['total']:,} environment steps, "
+        f"{seed_words([scores])}."
+    )
 
 
 def words(findings: Sequence[Finding], asked: Asked) -> list[str]:
@@ -132,12 +150,12 @@ def _discounted(discount: float) -> str:
     return "" if discount == 1.0 else f", costs discounted by {discount:g}"
 
 
-def _opened(folder: Path) -> Trained:
+def _opened(folder: Path) -> tuple[Trained, Settings | None]:
     if kind_in(folder) is FRONT:
         raise BadInput(f"{folder} holds a front; a safety report is for methods with limits, see `tradeoff methods`")
-    if kind_in(folder) is None and not (folder / SETTINGS).is_file():
+    if kind_in(folder) is None and not lies(folder / SETTINGS):
         raise not_a_run(folder)
-    return Trained.load(folder)
+    return opened(folder, TRAINED)
 
 
 def _limits(folder: Path, trained: Trained, asked: Sequence[str], scale: str, env: VectorEnv) -> list[Constraint]:

@@ -23,8 +23,8 @@ LINES = {"mean": ("#0072B2", "-"), "quantile": ("#009E73", "-."), "cvar": ("blac
 
 
 @in_print
-def draw(findings: Sequence[Finding], path: Path, title: str) -> Path:
-    """A histogram per policy, way of choosing actions and limit, at most MOST of them. Returns the file's path."""
+def draw(findings: Sequence[Finding], paths: Sequence[Path], title: str, caption: str) -> None:
+    """A histogram per policy, way of choosing actions and limit, at most MOST of them, in files of several kinds."""
     shown = findings[:MOST]
     columns = min(len(shown), 2)
     rows = -(-len(shown) // columns)
@@ -35,8 +35,9 @@ def draw(findings: Sequence[Finding], path: Path, title: str) -> Path:
     for axes in grid[len(shown) :]:
         axes.remove()
     rest = f" (the first {MOST} of {len(findings)} pictures)" if len(findings) > MOST else ""
-    entitle(figure, title + rest)
-    return save(figure, path)
+    entitle(figure, title, caption + rest)
+    for path in paths:
+        save(figure, path)
 
 
 def window(report: CostReport, costs: NDArray[np.float64]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from tradeoff.engine.files import CannotRead, read_whole, write_atomically
+from tradeoff.engine.files import CannotRead, lies, read_whole, write_atomically
 from tradeoff.engine.run import RunConfig
 from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
@@ -19,6 +19,8 @@ from tradeoff.registry import METHODS
 FILE, VERSION = "config.json", 2
 KEYS = {"version", "method", "threads", "settings"}  # of version 1; the second adds those below
 LATER = {"init", "history", "digest"}
+CHANGEABLE = ("steps", "horizon", "evaluate_every", "episodes", "final_episodes")
+"""Settings that `resume` can change: the learning before the change is as it would have been without."""
 
 
 class Settings(NamedTuple):
@@ -60,7 +62,7 @@ def read_settings(folder: Path) -> Settings:
     """Read config.json. Raises NotARun without one; BadInput naming the key that is unknown, missing or ill-typed, or
     when it is not as it was written."""
     path = folder / FILE
-    if not path.is_file():
+    if not lies(path):
         raise not_a_run(folder)
     record = _parsed(path)
     version = record.get("version") if isinstance(record, dict) else None
@@ -79,7 +81,31 @@ def read_settings(folder: Path) -> Settings:
             f"{path} was altered after the program wrote it; put the old one back (`tradeoff resume --steps`, "
             "--horizon, ... change settings), or train anew into another folder"
         )
+    _check_past(record, path)
     return Settings(config, threads, record.get("init"), tuple(record.get("history", ())))
+
+
+def _check_past(record: dict[str, Any], path: Path) -> None:
+    """Raise BadInput unless what a record says of its run's beginning and changes can be."""
+    init, history = record.get("init"), record.get("history", [])
+    known = init is None or (isinstance(init, dict) and all(type(x) is str for x in init.values()))
+    if not known or set(init or ()) - {"run", "sha256"}:
+        raise BadInput(
+            f"{path}: init is {str(init)[:80]}, expected null or a run and its sha256; put the old file back"
+        )
+    if not (isinstance(history, list) and all(map(_is_change, history))):
+        raise BadInput(
+            f"{path}: history is {str(history)[:80]}, expected changes of {', '.join(CHANGEABLE)}; put the old file "
+            "back"
+        )
+
+
+def _is_change(entry: Any) -> bool:
+    """Whether an entry of the history is a change that `resume` can have made."""
+    if not isinstance(entry, dict) or set(entry) != {"at", "before", "after"} or type(entry["at"]) is not int:
+        return False
+    before, after = entry["before"], entry["after"]
+    return isinstance(before, dict) and isinstance(after, dict) and set(before) == set(after) <= set(CHANGEABLE)
 
 
 def _parsed(path: Path) -> Any:
@@ -108,6 +134,20 @@ def check_belongs(settings: Settings, stamp: dict[str, Any] | None, folder: Path
         f"the checkpoints of {folder} belong to another run ({there}, {FILE} says {here}); put those of this run back, "
         "or train anew into another folder"
     )
+
+
+def check_result(settings: Settings, stamp: dict[str, Any] | None, known: dict[str, Any], folder: Path) -> None:
+    """Raise BadInput naming a setting in which the result of a folder is not that of its config.json.
+
+    stamp: the record that the result carries; None where an older release wrote it: then `known` of its settings.
+    """
+    found = differences({"settings": known} if stamp is None else stamp, settings.record())
+    if found:
+        there, here = found[0]
+        raise BadInput(
+            f"the result in {folder} was trained with {there}, {FILE} says {here}; put the {FILE} of the run back, or "
+            "train anew into another folder"
+        )
 
 
 def differences(stamp: dict[str, Any], stage: dict[str, Any], where: str = "") -> Sequence[tuple[str, str]]:

@@ -11,27 +11,28 @@ import numpy as np
 
 from tradeoff.benchmark import Job
 from tradeoff.beside import COLOURS, held_curves
-from tradeoff.drawing import seed_words
+from tradeoff.drawing import Formats, seed_words
 from tradeoff.engine.trained import Trained
 from tradeoff.evaluation import nondominated
 from tradeoff.evaluation.plots import COLUMN, blank, draw_runs, entitle, in_print, save
 from tradeoff.standings import bound_of, excess
 
-PICTURES = ("curves.png", "costs.png")
+PICTURES = ("curves", "costs")  # names without their endings
 
 
 @in_print
-def draw(jobs: Sequence[Job], out: Path) -> list[Path]:
+def draw(jobs: Sequence[Job], out: Path, formats: Formats = ("png",)) -> list[Path]:
     """Draw curves.png, return and worst excess over training steps, and costs.png, where the policies ended up.
 
-    Curves are a line per policy, from four on their median and middle half.
+    Curves are a line per policy, from four on their median and middle half. formats: of the pictures.
     """
     groups: dict[str, dict[str, list[Trained]]] = {}
     for job in jobs:
         groups.setdefault(job.config.env, {}).setdefault(job.config.name, []).append(Trained.load(job.folder))
     bounds = {job.config.env: bound_of(job) for job in jobs}
     pictures = (_curves(groups, bounds), _costs(groups, bounds))
-    return [save(figure, out / name) for name, figure in zip(PICTURES, pictures, strict=True)]
+    named = list(zip(PICTURES, pictures, strict=True))
+    return [save(figure, out / f"{name}.{kind}") for name, figure in named for kind in formats]
 
 
 def _curves(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) -> Any:
@@ -52,9 +53,22 @@ def _curves(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any])
         above.set(title=env, ylabel="return")
         below.set(xlabel="training steps per policy", ylabel="cost above the limit", yscale="symlog")
     grid[0, 0].legend(frameon=False)
-    seeds = seed_words([run.indicators for methods in groups.values() for runs in methods.values() for run in runs])
-    entitle(figure, "", f"Evaluations during training, the last of each run held to the end; {seeds}.")
+    entitle(
+        figure, _title(groups), f"Evaluations during training, the last of each run held to the end. {_runs(groups)}"
+    )
     return figure
+
+
+def _title(groups: dict[str, dict[str, list[Trained]]]) -> str:
+    return f"{', '.join(dict.fromkeys(name for methods in groups.values() for name in methods))} within limits"
+
+
+def _runs(groups: dict[str, dict[str, list[Trained]]]) -> str:
+    """Environments, steps and seeds of the runs, for a caption."""
+    runs = [run for methods in groups.values() for runs in methods.values() for run in runs]
+    steps = sorted({run.indicators["real_environment_steps"]["total"] // len(run) for run in runs})
+    many = " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1])))
+    return f"{', '.join(groups)}: {many} environment steps per policy, {seed_words([run.indicators for run in runs])}."
 
 
 def _value(row: dict[str, Any]) -> list[float]:
@@ -68,6 +82,7 @@ def _costs(groups: dict[str, dict[str, list[Trained]]], bounds: dict[str, Any]) 
         _plane(axes, methods, bounds[env])
         axes.set(title=env, xlabel="cost above the limit", ylabel="return")
     grid[0].legend(frameon=False)
+    entitle(figure, _title(groups), f"Each policy where it ended, mean of fresh episodes. {_runs(groups)}")
     return figure
 
 

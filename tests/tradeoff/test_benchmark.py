@@ -40,7 +40,7 @@ def test_every_run_is_an_ordinary_one_with_files_and_pictures(finished: Path) ->
     settings = json.loads((finished / "crpo-deep-sea-treasure-v0-4" / "config.json").read_text())["settings"]
     assert (settings["seed"], settings["steps"], settings["limit"]) == (4, 2000, ["time>=-6"])
     assert settings["margin"] == 0.2
-    assert all((finished / name).stat().st_size > 0 for name in (*FILES, *PICTURES))
+    assert all((finished / name).stat().st_size > 0 for name in (*FILES, *(f"{name}.png" for name in PICTURES)))
 
 
 def test_rows_say_what_the_runs_say(finished: Path) -> None:
@@ -65,7 +65,11 @@ def test_what_is_finished_is_not_trained_again(finished: Path, capsys: pytest.Ca
     policies = sorted(finished.glob("*/policies.pt"))
     before = [path.stat().st_mtime_ns for path in policies]
     (finished / "standings.csv").unlink()
-    assert main([*WORDS, "--out", str(finished)]) == 0
+    assert main([*WORDS, "--out", str(finished), "--format", "png", "svg"]) == 0
+    for name in PICTURES:
+        drawn = (finished / f"{name}.svg").read_text()
+        assert "<!-- reload, crpo within limits -->" in drawn and "seeds 3, 4" in drawn
+        assert "deep-sea-treasure-v0" in drawn and "environment steps per policy" in drawn
     assert [path.stat().st_mtime_ns for path in policies] == before and len(before) == 4
     assert (finished / "standings.csv").is_file() and "2" in capsys.readouterr().out
 

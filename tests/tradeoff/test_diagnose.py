@@ -75,7 +75,10 @@ def test_what_the_command_leaves_and_prints(tmp_path: Path, capsys: pytest.Captu
     folder = _train(tmp_path / "run", *ARMS)
     before = contents(folder)
     words = ["diagnose", str(folder), "--policies", "1", "--episodes", "50"]
-    assert main([*words, "--json"]) == 0
+    assert main([*words, "--json", "--format", "png", "pdf", "svg"]) == 0
+    drawn = (folder / "diagnosis.svg").read_text()
+    assert "<!-- mo-pg on two-arms: gradients -->" in drawn and (folder / "diagnosis.pdf").read_bytes()[:4] == b"%PDF"
+    assert "environment steps" in drawn and "with seed 0" in drawn and "50 fresh episodes" in drawn
     printed = json.loads(capsys.readouterr().out)
     assert json.loads((folder / "diagnosis.json").read_text()) == printed
     assert len(printed["policies"]) == 1 and printed["policies"][0]["batch"] == 12

@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tradeoff.cli import main
 from tradeoff.engine import checkpoint
 from tradeoff.engine.files import CannotRead, clear_parts, read_whole
 from tradeoff.engine.trained import Trained
-from tradeoff.folder import owned
+from tradeoff.folder import LOCK, Busy, owned
 from tradeoff.settings import digest, read_settings
 
 WORDS = ("mo-pg", "--env", "deep-sea-treasure-v0", "--utility", "linear", "--hidden", "4", "--batch", "8",
@@ -72,15 +73,57 @@ def test_settings_that_were_edited_are_refused_by_every_command(
         assert "config.json was altered after the program wrote it" in refuses(command, run)
 
 
-def test_settings_that_were_edited_with_their_digest_do_not_fit_the_checkpoints(run: Path, refuses: Refuses) -> None:
-    record = json.loads((run / "config.json").read_text())
-    record["settings"]["seed"] = 9
+def forge(folder: Path, **settings: object) -> None:
+    """Edit settings of config.json, and its digest so that it fits them."""
+    record = json.loads((folder / "config.json").read_text())
+    record["settings"] |= settings
     record["digest"] = digest(record)
-    (run / "config.json").write_text(json.dumps(record))
-    before = contents(unfinish(run))
-    said = refuses("resume", run)
-    assert "belong to another run (settings.seed 0, config.json says 9)" in said
+    (folder / "config.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 9), ("horizon", 7), ("utility", "max-min"), ("steps", 10**6)])
+def test_settings_that_were_edited_with_their_digest_fit_neither_result_nor_checkpoints(
+    name: str, value: object, run: Path, refuses: Refuses
+) -> None:
+    was = json.loads((run / "config.json").read_text())["settings"][name]
+    forge(run, **{name: value})
+    before = contents(run)
+    for words in (("evaluate",), ("plot",), ("safety", "--limit", "time<=9"), ("resume",)):
+        said = refuses(words[0], run, *words[1:])
+        assert f"was trained with settings.{name} {was!r}, config.json says {value!r}" in said
+    for words in (("diagnose",), ("resume", "--episodes", "3")):
+        said = refuses(words[0], run, *words[1:])
+        assert f"belong to another run (settings.{name} {was!r}, config.json says {value!r})" in said
     assert contents(run) == before
+    unfinish(run)
+    assert f"belong to another run (settings.{name} {was!r}, config.json says {value!r})" in refuses("resume", run)
+
+
+def test_settings_of_a_front_that_were_edited_with_their_digest_are_named(copied: Path, refuses: Refuses) -> None:
+    forge(copied, horizon=7)
+    for command in ("evaluate", "plot", "resume"):
+        assert "was trained with settings.horizon None, config.json says 7" in refuses(command, copied)
+
+
+def test_results_of_earlier_releases_are_known_by_environment_and_seed(run: Path, refuses: Refuses) -> None:
+    state = checkpoint.load(run / "policies.pt")
+    del state["settings"]
+    checkpoint.save(run / "policies.pt", state)
+    assert main(["evaluate", str(run), "--episodes", "1"]) == 0
+    forge(run, seed=9)
+    assert "was trained with settings.seed 0, config.json says 9" in refuses("evaluate", run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("history", [{"at": 5, "before": {"seed": 0}, "after": {"seed": 9}}]), ("history", [7]), ("history", {"at": 1}),
+     ("history", [{"at": 5, "before": {"steps": 1}, "after": {}}]), ("init", 3), ("init", {"run": 5, "sha256": "x"})],
+)  # fmt: skip
+def test_a_past_that_no_run_has_is_refused(key: str, value: object, run: Path, refuses: Refuses) -> None:
+    record = json.loads((run / "config.json").read_text()) | {key: value}
+    (run / "config.json").write_text(json.dumps(record | {"digest": digest(record)}))
+    for command in ("resume", "evaluate"):
+        assert f"config.json: {key} is" in refuses(command, run)
 
 
 def test_a_checkpoint_of_another_run_is_refused(run: Path, tmp_path: Path, refuses: Refuses) -> None:
@@ -113,12 +156,10 @@ def test_a_folder_that_names_code_imports_nothing_unasked(
 ) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nrun = f = Env = lambda *given: None\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    record = json.loads((run / "config.json").read_text())
-    record["settings"]["env"] = env
-    record["digest"] = digest(record)
-    (run / "config.json").write_text(json.dumps(record))
+    forge(run, env=env)
     state = checkpoint.load(run / "policies.pt")
-    checkpoint.save(run / "policies.pt", state | {"env": env})
+    state["settings"]["settings"]["env"] = state["env"] = env
+    checkpoint.save(run / "policies.pt", state)
     assert "--trust-code" in refuses("evaluate", run) and "--trust-code" in refuses("safety", run, "--limit", "time<=9")
     assert main(["plot", str(run)]) == 0, "a picture needs no environment"
     unfinish(run)
@@ -164,6 +205,32 @@ def test_one_process_trains_in_a_folder(run: Path, refuses: Refuses) -> None:
         assert "another process is training" in refuses("resume", run, "--steps", "9000")
     assert contents(run) == before
     assert main(["resume", str(run), "--quiet"]) == 0
+
+
+def test_where_folders_cannot_be_locked_a_file_is_and_a_killed_process_leaves_no_lock(
+    run: Path, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import filelock  # noqa: F401  with the locks of this system
+
+    hold = (
+        "import filelock, sys, time; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path; from tradeoff.folder import owned\n"
+        "one, two = map(Path, sys.argv[1:])\n"
+        "with owned(one), owned(two): print('held', flush=True); time.sleep(60)\n"
+    )
+    fresh = tmp_path / "fresh"
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    words = [sys.executable, "-c", hold, str(run), str(fresh)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as held:
+        assert held.stdout is not None and held.stdout.readline() == "held\n"
+        assert "another process is training" in refuses("resume", run)
+        assert "another process is training" in refuses("train", *WORDS, "--out", fresh)
+        held.kill()
+    assert (fresh / LOCK).exists(), "what a kill leaves is no run"
+    assert main(["resume", str(run), "--quiet"]) == 0
+    trained(fresh, steps=500)
+    with owned(run), pytest.raises(Busy), owned(run):
+        raise AssertionError("held twice")
 
 
 def test_a_lock_ends_with_its_process_though_a_child_lives_on(run: Path) -> None:
@@ -318,9 +385,26 @@ def test_a_front_begins_a_front_with_the_policies_that_serve_its_preferences(fin
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for name in ("pipe", "link", ".", "absent"):
-        with pytest.raises(CannotRead, match=r"no regular file|cannot be read"):
+    said = {
+        "pipe": "pipe is no regular file but a pipe", ".": "is no regular file but a folder",
+        "link": "link cannot be read: it is a link that leads nowhere", "absent": "absent cannot be read: No such file",
+    }  # fmt: skip
+    for name, words in said.items():
+        with pytest.raises(CannotRead, match=words):
             read_whole(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("lay", "what"),
+    [(os.mkfifo, "is no regular file but a pipe (FIFO)"), (Path.mkdir, "is no regular file but a folder"),
+     (lambda path: path.symlink_to("nowhere"), "cannot be read: it is a link that leads nowhere")],
+)  # fmt: skip
+def test_what_lies_in_place_of_the_settings_is_named(lay: Any, what: str, run: Path, refuses: Refuses) -> None:
+    (run / "config.json").unlink()
+    lay(run / "config.json")
+    for words in (("resume",), ("evaluate",), ("plot",), ("diagnose",), ("safety", "--limit", "time<=9")):
+        said = refuses(words[0], run, *words[1:])
+        assert f"{run / 'config.json'} {what}" in said and "not a run folder" not in said
 
 
 def test_with_another_horizon_every_environment_begins_anew(copied: Path) -> None:

@@ -12,7 +12,7 @@ from tests.tradeoff.conftest import Refuses
 from tradeoff.cli import main
 from tradeoff.drawing import curve
 from tradeoff.morl import Front
-from tradeoff.settings import digest
+from tradeoff.settings import digest, read_settings
 from tradeoff.summary import summary
 
 
@@ -116,6 +116,9 @@ def test_runs_of_another_horizon_cannot_be_compared(refuses: Refuses, copied: Pa
     settings = json.loads((copied / "config.json").read_text())
     settings["settings"]["horizon"] = 30
     (copied / "config.json").write_text(json.dumps(settings | {"digest": digest(settings)}))
+    front = Front.load(copied)
+    front.settings = read_settings(copied).record()
+    front.save(copied)
     assert "differ in horizon (30, None)" in refuses("plot", copied, finished)
 
 

@@ -39,7 +39,11 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_bounds_of_fresh_episodes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["safety", str(run), "--episodes", "20", "--limit", "time>=-1000"]) == 0
+    formats = ("png", "pdf", "svg")
+    assert main(["safety", str(run), "--episodes", "20", "--limit", "time>=-1000", "--format", *formats]) == 0
+    drawn = (run / "safety.svg").read_text()
+    assert "<!-- reload on deep-sea-treasure-v0 -->" in drawn and "20 fresh episodes per policy" in drawn
+    assert "environment steps" in drawn and "seed 0" in drawn and (run / "safety.pdf").read_bytes()[:4] == b"%PDF"
     assert "at most 13.9 % of episodes break time >= -1000 (0 of 20 did" in capsys.readouterr().out
     rows = rows_of(run)
     assert [(r["policy"], r["actions"]) for r in rows] == [(p, a) for p in (0, 1) for a in ("sampled", "likeliest")]

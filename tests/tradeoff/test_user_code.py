@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,34 @@ def test_an_environment_of_tensors_that_raises_is_told_alike(tmp_path: Path, ref
     register("attic", lambda num_envs, **options: {}["ladder"])
     said = refuses("train", *WORDS, "--env", "attic", "--out", tmp_path / "no")
     assert "attic failed while it was built: KeyError: 'ladder'" in said and not (tmp_path / "no").exists()
+
+
+def test_what_fails_before_there_is_a_run_leaves_its_traceback_and_no_folder(tmp_path: Path, refuses: Refuses) -> None:
+    def kept(said: str) -> str:
+        path = re.search(r"the traceback is in (\S+\.log)", said)
+        assert path is not None, said
+        text = Path(path[1]).read_text()
+        Path(path[1]).unlink()
+        return text
+
+    def door(num_envs: int, **options: Any) -> Any:
+        if DO["left"] < 0:
+            melts()
+        return GymnasiumEnv(Oven, num_envs, id="door", **options)
+
+    register("door", door)
+    DO["left"] = -1
+    words = ("train", *WORDS, "--env", "door", "--out", tmp_path / "run")
+    said = refuses(*words)
+    assert "door failed" in said and "melts" in kept(said) and list(tmp_path.iterdir()) == []
+    DO["left"] = 10**9
+    assert main([str(word) for word in words]) == 0, "repaired, the same command trains"
+    DO["left"] = -1
+    said = refuses("evaluate", tmp_path / "run")
+    assert "melts" in kept(said) and not (tmp_path / "run" / "error.log").exists()
+    said = refuses("resume", tmp_path / "run", "--steps", "9000")
+    assert f"the traceback is in {tmp_path / 'run' / 'error.log'}" in said
+    assert "melts" in (tmp_path / "run" / "error.log").read_text()
 
 
 # Episodes that never end
