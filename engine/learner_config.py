@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from tradeoff.engine.unread import refuse_unread
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig:
@@ -39,8 +41,8 @@ class ActorCriticConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.calm <= 1:
             raise ValueError(f"calm must lie in (0, 1], got {self.calm}")
-        if self.calm < 1 and not self.anneal:
-            raise ValueError(f"calm {self.calm} follows the learning rate: it needs anneal")
+        if not self.anneal:
+            refuse_unread(self, ["calm"], "it follows a learning rate that falls", "give anneal, too, or leave it out")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden must name at least one layer of at least one unit, got {self.hidden}")
 
@@ -77,6 +79,9 @@ class LearnerConfig(MinibatchConfig):
             raise ValueError(f"divergence must not be negative, got {self.divergence}")
         if not 0 < self.clip < 1:
             raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
+        if self.epochs * self.minibatches == 1:
+            why = "the only step per iteration begins at the policy that sampled (epochs 1, minibatches 1)"
+            refuse_unread(self, ["clip", "divergence"], why, "give more of either, or leave it out")
 
 
 def as_learner(config: ActorCriticConfig) -> LearnerConfig:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tradeoff.engine.numbers import check_numbers
+from tradeoff.engine.unread import refuse_unread
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -43,6 +44,9 @@ class SoftConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.temperature_rate < 0:
             raise ValueError(f"temperature_rate must not be negative, got {self.temperature_rate}")
+        if self.temperature_rate == 0:
+            why = "temperature_rate 0 keeps the temperature, so no entropy is aimed at"
+            refuse_unread(self, ["entropy", "choice_entropy"], why)
         for name in ("gamma", "polyak", "choice_entropy"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")

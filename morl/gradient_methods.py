@@ -29,10 +29,11 @@ from tradeoff.engine.scalarizers import Linear, padded
 from tradeoff.engine.scores import channel_gradients
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.engine.trajectories import Batch
+from tradeoff.engine.unread import refuse_unread, refuse_unread_on
 from tradeoff.engine.updates import Adam, Unitless
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl.gradient_rules import gram, mgda, with_unit_gradients
-from tradeoff.morl.rules import EPO, RULES, GradientRule, Memory
+from tradeoff.morl.rules import EPO, RULES, GradientRule, Influence, Memory
 
 
 class Chooser:
@@ -175,6 +176,9 @@ def fitted(rule: GradientRule, spec: EnvSpec) -> GradientRule:
     m = len(spec.objectives)
     if m < 2:
         raise ValueError(f"{spec.id} pays one reward; a rule on gradients needs two or more objectives")
+    if m == 2 and isinstance(rule, Influence):
+        why = f"{spec.id} has two objectives, and two gradients of length 1 raise their sum alike: weights stay even"
+        refuse_unread(rule, ["rate", "floor"], why)
     if not isinstance(rule, EPO):
         return rule
     reference = spec.reference_point if rule.reference is None else rule.reference
@@ -221,6 +225,7 @@ class ProximalSteps(GradientAim):
         """See TrainingConfig.build."""
         config, spec, m = self.learner, run.spec, len(run.spec.objectives)
         chooser = self.chooser(spec)
+        refuse_unread_on(spec, config)
         env = run.make_env(self.policies * config.environments, run.draw_seed())
         head = make_head(spec.action_space, config.squash)
         model = ActorCritic(make_features(spec.observation_space, spec.near), head, m + len(spec.costs), config.hidden)

@@ -14,6 +14,7 @@ from tradeoff.engine.learner import LearnerConfig
 from tradeoff.engine.population import Population
 from tradeoff.engine.run import RunConfig
 from tradeoff.engine.scalarizers import Linear, Scalarizer, padded
+from tradeoff.engine.unread import refuse_unread, refuse_unread_on
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.evaluation import simplex_energy, simplex_lattice
 from tradeoff.morl.archive import Archive
@@ -54,6 +55,7 @@ class FrontConfig(RunConfig):
 
     def begin(self, spec: EnvSpec) -> Plan:
         """The first population: one policy per preference, spread over the simplex."""
+        refuse_unread_on(spec, self.learner)
         weights = spread_preferences(len(spec.objectives), self.policies)
         channels = len(spec.objectives) + len(spec.costs)
         scalarizer = Linear(padded(torch.tensor(weights, dtype=torch.float32, device=self.device), channels))
@@ -107,6 +109,8 @@ class CMORL(FrontConfig):
             raise ValueError("select and extension_iterations must be at least 1")
         if not self.sharpness > 0:  # a NaN is refused too
             raise ValueError(f"sharpness must be positive, got {self.sharpness}")
+        if self.extension == 0:
+            refuse_unread(self, EXTENDING, "extension 0 extends no policy", "give extension above 0, or leave it out")
 
     @property
     def first_share(self) -> float:
@@ -129,6 +133,9 @@ class CMORL(FrontConfig):
         parents = archive.population[rows.tolist()]
         return Plan(barrier, np.eye(m)[objectives.cpu().numpy()], parents, 1.0, self.extension_iterations)
 
+
+EXTENDING = ("select", "extension_iterations", "keep_share", "sharpness")
+"""Settings of C-MORL's second stage."""
 
 METHODS: dict[str, type[FrontConfig]] = {method.name: method for method in (CMORL, WeightedSumFront)}
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from tradeoff.engine.learner import LearnerConfig
 from tradeoff.envs import UnknownName, make
-from tradeoff.morl.methods import METHODS, FrontConfig
+from tradeoff.morl.methods import EXTENDING, METHODS, FrontConfig
 
 SMALL = LearnerConfig(
     rollout_steps=32, environments=16, epochs=4, minibatches=4, learning_rate=2e-3, gamma=0.99, entropy=0.05
@@ -87,7 +87,7 @@ def recommended(method: str, env: str, **changes: Any) -> FrontConfig:
     if method not in METHODS:
         raise UnknownName("method", method, METHODS)
     kind = METHODS[method]
-    known = {f.name for f in fields(kind)}
+    known = {f.name for f in fields(kind)} - {*(EXTENDING if changes.get("extension") == 0 else ())}
     preset = {name: value for name, value in (PRESETS.get(env) or _by_actions(env)).items() if name in known}
     return kind(**{"env": env, **preset, **changes})
 

@@ -16,7 +16,8 @@ from tradeoff.engine.loop import Loop
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Scalarizer
 from tradeoff.engine.training import Training
-from tradeoff.morl.utility_aims import UtilityAim, refuse_unread
+from tradeoff.engine.unread import refuse_unread, refuse_unread_on
+from tradeoff.morl.utility_aims import UtilityAim
 
 
 class Blended:
@@ -75,13 +76,14 @@ class MOPPO(UtilityAim):
     def __post_init__(self) -> None:
         UtilityAim.__post_init__(self)
         if self.utility == "linear":
-            refuse_unread(self, "utility 'linear'", "eta")
+            refuse_unread(self, ["eta"], "the slope of utility 'linear' is the same at all returns")
         if not 0 < self.eta <= 1:
             raise ValueError(f"eta must lie in (0, 1], got {self.eta}")
 
     def build(self, run: Training) -> Loop:
         """See TrainingConfig.build."""
         config, spec = self.learner, run.spec
+        refuse_unread_on(spec, config)
         env = run.make_env(self.policies * config.environments, run.draw_seed())
         channels = len(spec.objectives) + len(spec.costs)
         head = make_head(spec.action_space, config.squash)

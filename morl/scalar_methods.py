@@ -19,6 +19,7 @@ from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import weighing
 from tradeoff.engine.surrogates import score_function
 from tradeoff.engine.training import Training, TrainingConfig
+from tradeoff.engine.unread import refuse_unread, refuse_unread_on
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl.v_mpo import VMPO, Duals
 from tradeoff.safe.quadratic_model import trpo_step
@@ -50,6 +51,7 @@ class ScalarConfig(TrainingConfig):
         """See TrainingConfig.build."""
         config, spec = as_learner(self.learner), run.spec
         weights = torch.tensor(self.weights_on(spec), device=self.device).expand(self.policies, -1)
+        refuse_unread_on(spec, self.learner)
         env = run.make_env(self.policies * config.environments, run.draw_seed())
         channels = len(spec.objectives) + len(spec.costs)
         head = make_head(spec.action_space, config.squash)
@@ -129,10 +131,8 @@ class VMPORun(ScalarConfig):
     def make_learner(self, *parts: Any, discount: float) -> Learner:
         """See ScalarConfig.make_learner. Raises ValueError for a bound that discrete actions do not have."""
         model = parts[0]
-        if self.eps_alpha_std is not None and not model.head.extras:
-            raise ValueError(
-                f"eps_alpha_std bounds standard deviations, and the actions of {self.env} are choices; leave it out"
-            )
+        if not model.head.extras:
+            refuse_unread(self, ["eps_alpha_std"], f"the actions of {self.env} are choices, without standard deviation")
         duals = Duals(
             self.eps_eta, self.eps_alpha, self.eps_alpha_std or 5e-5, self.eta, self.alpha, self.dual_learning_rate
         )
@@ -154,8 +154,7 @@ class TRPO(ScalarConfig):
 
     def __post_init__(self) -> None:
         ScalarConfig.__post_init__(self)
-        if self.learner.entropy:
-            raise ValueError(f"entropy {self.learner.entropy} is not read by trpo; leave it out")
+        refuse_unread(self.learner, ["entropy"], "trpo climbs the return alone within its trust region")
 
     def make_learner(self, *parts: Any, discount: float) -> Learner:
         """See ScalarConfig.make_learner."""

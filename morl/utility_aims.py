@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
 from tradeoff.engine.numbers import UNBOUNDED, Positive
 from tradeoff.engine.training import TrainingConfig
+from tradeoff.engine.unread import refuse_unread
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.morl.criteria import SER
 from tradeoff.morl.orderings import generalised_gini, max_min, soft_min
@@ -41,9 +42,9 @@ class UtilityAim(TrainingConfig):
         if not any(self.weights):
             raise ValueError(f"weights must hold a number that is not 0, got {self.weights}")
         if self.utility not in SHIFTED:
-            refuse_unread(self, f"utility {self.utility!r}", "shift")
+            refuse_unread(self, ["shift"], f"utility {self.utility!r} is defined at all returns")
         if self.utility != "soft-min":
-            refuse_unread(self, f"utility {self.utility!r}", "temperature")
+            refuse_unread(self, ["temperature"], f"utility {self.utility!r} has none", "take soft-min, or leave it out")
         self.function  # noqa: B018 (bad parameters are refused before anything starts)
 
     @property
@@ -84,16 +85,6 @@ class UtilityAim(TrainingConfig):
         if box is not None:
             known = known.clamp(known.new_tensor(box[0]), known.new_tensor(box[1]))
         return self.function.value(known)
-
-
-def refuse_unread(config: Any, combination: str, *names: str) -> None:
-    """Raise ValueError for a field that is not at its default, though the combination of others does not read it."""
-    defaults = {f.name: f.default for f in fields(config)}
-    for name in names:
-        if getattr(config, name) != defaults[name]:
-            raise ValueError(
-                f"{name} is {getattr(config, name)}, which {config.name} with {combination} does not read; leave it out"
-            )
 
 
 def _each(given: tuple[float, ...], m: int) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tradeoff.engine import compositions
@@ -14,8 +14,9 @@ from tradeoff.engine.loop import Loop
 from tradeoff.engine.natural import natural
 from tradeoff.engine.numbers import Count, Layers, Positive
 from tradeoff.engine.training import Training
+from tradeoff.engine.unread import existing, refuse_unread
 from tradeoff.engine.updates import SGD, Adam, Unitless
-from tradeoff.morl.utility_aims import Box, UtilityAim, refuse_unread
+from tradeoff.morl.utility_aims import Box, UtilityAim
 
 Maker = Callable[..., Composition]
 Names = tuple[str, ...]
@@ -41,14 +42,18 @@ class UtilityConfig(UtilityAim):
         UtilityAim.__post_init__(self)
         self._refuse_unread()
 
+    @classmethod
+    def rate_of(cls, step: Step | None) -> dict[str, float]:
+        """The learning rate recommended for a step, where it is not the default."""
+        return {}
+
     def _refuse_unread(self) -> None:
-        known = {f.name for f in fields(self)}
         if self.baseline != "none" and not self.corrected:
-            refuse_unread(self, f"baseline {self.baseline!r}", "centre")
-        if "radius" in known and self.step != "own":
-            refuse_unread(self, f"step {self.step!r}", "radius")
-        if "lag" in known and self.utility == "linear":
-            refuse_unread(self, "utility 'linear'", "lag")
+            refuse_unread(self, ["centre"], f"baseline {self.baseline!r} centres already", "take none, or leave it out")
+        if self.step != "own":
+            refuse_unread(self, ["radius"], f"step {self.step!r} has no radius", "take own, or leave it out")
+        if self.utility == "linear":
+            refuse_unread(self, ["lag"], "the slope of utility 'linear' is the same at all returns")
 
     def composition(self, box: Box | None) -> Composition:
         """Estimator and own update. box: least and largest returns per channel, to which estimates are projected."""
@@ -111,6 +116,19 @@ class MOTSIVRPG(UtilityConfig):
     period: Count = 12  # m: steps from one large batch to the next
     radius: Positive = 0.1  # longest step of the method's own rule [parameters]
     lag: bool = False  # between large batches, weigh by the weights of the step before, as the analysis does
+
+    def __post_init__(self) -> None:
+        UtilityConfig.__post_init__(self)
+        if self.step != "own" and self.learning_rate == 1.0 and not existing():
+            raise ValueError(
+                f"learning_rate 1.0 is meant for steps of bounded length, and step {self.step!r} has none; "
+                f"give learning_rate {self.rate_of(self.step)['learning_rate']}, or take step own"
+            )
+
+    @classmethod
+    def rate_of(cls, step: Step | None) -> dict[str, float]:
+        """See UtilityConfig.rate_of."""
+        return {} if step in (None, "own") else {"learning_rate": UtilityConfig.learning_rate}
 
 
 @dataclass(frozen=True, kw_only=True)

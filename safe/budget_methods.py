@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from tradeoff.engine.learner import Learner
 from tradeoff.engine.training import Training
+from tradeoff.engine.unread import refuse_unread, refuse_unread_on
 from tradeoff.envs.budget import Budget, Mode
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
 from tradeoff.safe.constraints import BadLimit
@@ -83,6 +84,10 @@ class BudgetRun(ConstrainedConfig):
         self.check(run)
         watched: Any = run.make_env(self.policies * self.learner.environments, run.draw_seed())
         env = self.budget(watched.env, self.mode, **self.shaping)
+        refuse_unread_on(env.spec, self.learner)
+        if self.scale == "discounted" or watched.env.spec.horizon is None:
+            why = "a clock is shown where budgets are sums per episode and a horizon ends it alone"
+            refuse_unread(self, ["clock"], why)
         learner = constrained_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies, base=self.base(run),
@@ -119,6 +124,8 @@ class Simmer(Saute):
         super().__post_init__()
         if not 0 < self.widened <= 1 or not 0 < self.first_share <= 1:
             raise ValueError(f"widened {self.widened} and first_share {self.first_share} must lie in (0, 1]")
+        if self.first_share == 1:
+            refuse_unread(self, ["widened"], "first_share 1 gives whole budgets from the beginning")
 
     @property
     def shaping(self) -> dict[str, Any]:

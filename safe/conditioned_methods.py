@@ -18,6 +18,7 @@ from tradeoff.engine.population import Population
 from tradeoff.engine.run import RunConfig
 from tradeoff.engine.trained import Trained
 from tradeoff.engine.training import Training
+from tradeoff.engine.unread import refuse_unread_on
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.safe.conditioned import ConditionedLagrangian, PriceTable, conditioned_learner, hats, spread_evenly
 from tradeoff.safe.constraints import BadLimit, Constraint, bind
@@ -57,6 +58,7 @@ class ConditionedRun(ConstrainedConfig):
         """See TrainingConfig.build."""
         self.check(run)
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
+        refuse_unread_on(env.spec, self.learner)
         return conditioned_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies, weights=self.shares(run.spec).float(),

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tradeoff.engine.numbers import Range
 from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.unread import refuse_unread
 from tradeoff.envs.errors import NumericalTrouble
 from tradeoff.safe.constraints import BadLimit, Constraints
 from tradeoff.safe.measuring import SafetyWarning
@@ -68,6 +69,13 @@ class PID:
             raise ValueError(f"delay must be at least 1 iteration, got {self.delay}")
         if not 0 <= self.smooth < 1:
             raise ValueError(f"smooth must lie in [0, 1), got {self.smooth}")
+
+    def refuse_idle(self) -> None:
+        """Raise ValueError for a delay or smoothing that gains of 0 leave without effect."""
+        if vanishes(self.kd):
+            refuse_unread(self, ["delay"], "kd is 0, and nothing else looks back so far", "give kd, or leave it out")
+            if vanishes(self.kp):
+                refuse_unread(self, ["smooth"], "kp and kd are 0", "give one of them, or leave it out")
 
     def init(self, policies: int, constraints: int) -> State:
         """See DualRule.init."""
@@ -243,6 +251,11 @@ def row(gain: Gain, constraints: int) -> Tensor:
         given = ", ".join(f"{x:g}" for x in values)
         raise ValueError(f"{len(values)} gains for {constraints} constraints ({given}); give one, or one each")
     return torch.tensor(values, dtype=torch.float64)
+
+
+def vanishes(gain: Gain) -> bool:
+    """Whether a gain is 0 for every limit."""
+    return not any(gain if isinstance(gain, tuple) else (gain,))
 
 
 def check_gains(rule: Any, names: tuple[str, ...]) -> None:

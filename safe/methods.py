@@ -17,6 +17,7 @@ from tradeoff.engine.loop import Loop
 from tradeoff.engine.method import method_class
 from tradeoff.engine.numbers import check_weights
 from tradeoff.engine.training import Training, TrainingConfig
+from tradeoff.engine.unread import default, refuse_unread, refuse_unread_on
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
 from tradeoff.envs.repeated import Repeated
 from tradeoff.safe.constraints import BadLimit, Constraint, Constraints, Scale, bind, default_constraints
@@ -65,9 +66,12 @@ class ConstrainedConfig(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if self.weights:
             check_weights(self.weights)
-        given = [name for name, value in unread_defaults(self).items() if getattr(self.learner, name) != value]
-        if given:
-            raise ValueError(f"{self.name} does not read {', '.join(given)} with these settings; leave it out")
+        step = getattr(self.solver, "step", "")
+        unread = getattr(self.solver, "unread", ())
+        refuse_unread(self.learner, unread, f"{self.name}{step and f' with step {step!r}'} does not read it")
+        if self.discount == 1 and self.scale == "discounted":
+            way_out = "give discount below 1, or leave it out"
+            refuse_unread(self, ["scale"], "with discount 1.0 it is the sum per episode, too", way_out)
         if not 0 <= self.margin < 1:
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
         if self.repeat < 1:
@@ -81,10 +85,7 @@ class ConstrainedConfig(TrainingConfig):
     @classmethod
     def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """See RunConfig.completed: the mean of all objectives was the value."""
-        found = {"weights": [1.0]} | settings
-        if isinstance(found.get("learner"), dict):  # what has no effect was taken then
-            found["learner"] = found["learner"] | unread_defaults(cls())
-        return found
+        return {"weights": [1.0]} | settings
 
     def shown(self, env: VectorEnv) -> VectorEnv:
         """See RunConfig.shown."""
@@ -122,6 +123,7 @@ class ConstrainedConfig(TrainingConfig):
         """See TrainingConfig.build."""
         self.check(run)
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
+        refuse_unread_on(env.spec, self.learner)
         learner = constrained_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies, base=self.base(run),
@@ -255,10 +257,10 @@ def read_limit(text: str, spec: EnvSpec, scale: Scale) -> Constraint:
     return Constraint(cost=name, limit=number, scale=scale, sense=">=" if least else "<=")
 
 
-def unread_defaults(config: ConstrainedConfig) -> dict[str, Any]:
-    """Settings of the learner that the solver of a method does not read, with their defaults."""
-    known = {f.name: f.default for f in fields(config.learner)}
-    return {name: known[name] for name in getattr(config.solver, "unread", ())}
+def unread_defaults(config: ConstrainedConfig, solver: Any = None) -> dict[str, Any]:
+    """Settings of the learner that a solver does not read, with their defaults; None: the config's own solver."""
+    unread = getattr(solver or config.solver, "unread", ())
+    return {f.name: default(f) for f in fields(config.learner) if f.name in unread}
 
 
 SOLVERS: tuple[Any, ...] = (

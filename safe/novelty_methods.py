@@ -24,6 +24,7 @@ from tradeoff.engine.surrogates import Surrogate
 from tradeoff.engine.trained import Trained
 from tradeoff.engine.training import Training, TrainingConfig
 from tradeoff.engine.trajectories import Batch
+from tradeoff.engine.unread import refuse_unread, refuse_unread_on
 from tradeoff.envs.errors import TradeoffError
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
 from tradeoff.safe.constraints import Constraint, bind
@@ -66,6 +67,9 @@ class NoveltyConfig(TrainingConfig):
         super().__post_init__()
         if not self.distance > 0:
             raise ValueError(f"distance must be positive, got {self.distance}")
+        if self.policies == 1 and not self.references:
+            why, way_out = "one policy has none to differ from", "give references or more policies, or leave it out"
+            refuse_unread(self, ["distance", "grace"], why, way_out)
 
     @property
     @abstractmethod
@@ -122,6 +126,7 @@ class NoveltyTraining(Training):
         self.earlier: list[Population] = []  # finished policies, one each
         self.given = [reference for folder in config.references for reference in read(folder, config.env)]
         super().__init__(config)
+        refuse_unread_on(self.spec, config.learner)
         for reference in self.given:
             if reference.model.head != self.model.head:
                 raise TradeoffError(f"a reference acts by {reference.model.head}, this run by {self.model.head}")

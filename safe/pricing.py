@@ -8,6 +8,7 @@ from typing import Literal
 
 from tradeoff.engine.numbers import Positive
 from tradeoff.engine.scalarizers import Scalarizer
+from tradeoff.engine.unread import refuse_unread
 from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent
 from tradeoff.safe.optimism import OptimisticWeights
 
@@ -28,9 +29,8 @@ class Prices:
     bound: Positive = 1e3  # ceiling of the multipliers
 
     def __post_init__(self) -> None:
-        for name in ("penalty", "kd") if self.rule == "optimistic" else ("strength",):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"{name} is not read by the rule {self.rule!r}; leave it out or choose the other rule")
+        unread = ("penalty", "kd") if self.rule == "optimistic" else ("strength",)
+        refuse_unread(self, unread, f"rule {self.rule!r} does not read it", "choose the other rule, or leave it out")
 
     def priced(self, lagrangian: Callable[[DualRule], Lagrangian]) -> Scalarizer:
         """The scalarizer of these settings, from what joins a rule to the limits."""

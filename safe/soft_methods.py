@@ -9,6 +9,7 @@ from tradeoff.engine.loop import Loop
 from tradeoff.engine.method import method_class
 from tradeoff.engine.soft_config import SoftConfig
 from tradeoff.engine.training import Training
+from tradeoff.engine.unread import refuse_unread_on
 from tradeoff.safe.methods import ConstrainedConfig
 from tradeoff.safe.soft_solvers import CAL, SACPID, SACAugmented, SACLagrangian, SACReLOAD, soft_learner
 from tradeoff.safe.variational import CVPO
@@ -31,6 +32,7 @@ class SoftRunConfig(ConstrainedConfig):
         """See TrainingConfig.build."""
         self.check(run)
         env = run.make_env(self.policies * self.learner.environments, run.draw_seed())
+        refuse_unread_on(env.spec, self.learner)
         learner = soft_learner(
             env, self.aims(run.spec), self.solver, self.learner, run.generator,
             discount=run.discount, policies=self.policies, base=self.base(run),

@@ -18,9 +18,19 @@ from tradeoff.engine.soft import SoftLearner, soft_population
 from tradeoff.engine.soft_config import SoftConfig
 from tradeoff.engine.soft_critics import Critics
 from tradeoff.engine.soft_head import SoftHead, make_soft_head
+from tradeoff.engine.unread import refuse_unread
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
 from tradeoff.safe.constraints import Constraint, bind
-from tradeoff.safe.duals import PID, DualRule, Gain, Lagrangian, OptimisticAscent, augmented, projected_ascent
+from tradeoff.safe.duals import (
+    PID,
+    DualRule,
+    Gain,
+    Lagrangian,
+    OptimisticAscent,
+    augmented,
+    projected_ascent,
+    vanishes,
+)
 from tradeoff.safe.foresight import ForeseenReturns, LogAscent, critics_unit, per_unit
 from tradeoff.safe.measuring import PATIENCE, MeasuredReturns
 from tradeoff.safe.optimism import OptimisticWeights
@@ -138,6 +148,10 @@ class SACPID(OnEpisodes):
     delay: Count = 64  # iterations over which growth is taken
     bound: Positive = 1e3  # ceiling of multiplier and price
 
+    def __post_init__(self) -> None:
+        if vanishes(self.kd):
+            refuse_unread(self, ["delay"], "kd is 0, and nothing else looks back so far", "give kd, or leave it out")
+
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
         rule = PID(kp=self.kp, ki=self.ki, kd=self.kd, delay=self.delay, bound=self.bound)
@@ -204,6 +218,8 @@ class CAL:
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """See SoftSolver.critics."""
+        if shape["members"] == 1:
+            refuse_unread(self, ["caution"], "a single critic has no spread", "give members 2 or more, or leave it out")
         return Critics(**shape, caution=self.caution)
 
     def learner(self, parts: SoftParts) -> SoftLearner:

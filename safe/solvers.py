@@ -20,6 +20,7 @@ from tradeoff.engine.population import Population
 from tradeoff.engine.rollout import Rollout
 from tradeoff.engine.scalarizers import Scalarizer, weighing
 from tradeoff.engine.surrogates import Surrogate, importance_weighted, ppo_clip, score_function
+from tradeoff.engine.unread import refuse_unread
 from tradeoff.engine.updates import Adam
 from tradeoff.envs.protocol import VectorEnv
 from tradeoff.safe.constraints import Constraint, bind
@@ -123,15 +124,13 @@ class Steps:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Settings of the learner without effect; entropy in a trust region is one more, but presets name it."""
-        return () if self.step == "ppo" else ("clip", "divergence")
+        """Settings of the learner without effect."""
+        return {"ppo": (), "trust-region": BY_CURVATURE}.get(self.step, ("clip", "divergence"))
 
     def __post_init__(self) -> None:
-        given = [f.name for f in fields(Ball) if getattr(self.ball, f.name) != f.default]
-        if given and self.step != "trust-region":
-            raise ValueError(
-                f"the step {self.step!r} does not read {', '.join(given)}; leave it out or take the step trust-region"
-            )
+        if self.step != "trust-region":
+            why, way_out = f"step {self.step!r} has no trust region", "take step trust-region, or leave it out"
+            refuse_unread(self.ball, [f.name for f in fields(Ball)], why, way_out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +154,10 @@ class PIDLagrangian(Steps):
 
     name: ClassVar[str] = "pid-lagrangian"
     rule: PID = field(default_factory=lambda: PID(kp=0.5, ki=0.05))  # gains and delays of the controller
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.rule.refuse_idle()
 
     def learner(self, parts: Parts) -> Learner:
         """See Solver.learner."""

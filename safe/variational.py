@@ -11,6 +11,7 @@ from torch import Tensor
 from tradeoff.engine.soft import EPS, Sample, SoftLearner
 from tradeoff.engine.soft_critics import Critics
 from tradeoff.engine.soft_head import SoftCategorical, StateGaussian
+from tradeoff.engine.unread import refuse_unread
 from tradeoff.engine.updates import Adam
 from tradeoff.safe.foresight import ForeseenReturns
 from tradeoff.safe.soft_solvers import SoftParts
@@ -237,6 +238,8 @@ class CVPO:
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """See SoftSolver.critics."""
+        if shape["options"]:
+            refuse_unread(self, ["actions", "by_spread"], "actions are choices: all are judged, and none has a spread")
         return Critics(**shape)
 
     def learner(self, parts: SoftParts) -> SoftLearner:

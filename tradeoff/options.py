@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from tradeoff.chosen import decisive, fitting
+from tradeoff.chosen import gathered as gathered
+from tradeoff.chosen import wanted as wanted
 from tradeoff.engine.numbers import Count, Range, check_numbers
 from tradeoff.errors import BadInput, as_bad_input
 
@@ -189,7 +192,7 @@ def training(words: Sequence[str]) -> Train[Any]:
         raise UnknownName("method", name, METHODS)
     env = wanted(rest, "--env") or RunConfig.env
     with as_bad_input():
-        default: Any = Train(method=recommended(name, env, **decisive(METHODS[name], rest)))
+        default: Any = Train(method=fitting(recommended(name, env, **decisive(METHODS[name], rest)), rest))
     kind: Any = METHODS[name]
     cut = rest.index("--cost") if "--cost" in rest else len(rest)
     costs = tuple(rest[cut + 1 :])  # read here: the parser takes a minus for an option
@@ -199,49 +202,3 @@ def training(words: Sequence[str]) -> Train[Any]:
         cost=costs,
         method=replace(options.method, env=join_costs(options.method.env, costs, options.objectives)),
     )
-
-
-def gathered(words: Sequence[str], option: str) -> list[str]:
-    """The same words with the values of an option that is given several times behind its first place."""
-    rest, values = [], []
-    for i, word in enumerate(words):
-        if word.startswith(f"{option}="):
-            values.append(word.removeprefix(f"{option}="))
-        elif i and words[i - 1] == option and word != option:
-            values.append(word)
-        elif word != option:
-            rest.append(word)
-    return [*rest, option, *values] if values else rest
-
-
-def decisive(kind: Any, words: Sequence[str]) -> dict[str, Any]:
-    """What other settings depend on besides the environment: the utility, the sums of limits, repeated actions.
-
-    What is no such thing is left to `parse`.
-    """
-    from tradeoff.safe.constraints import Scale
-
-    if hasattr(kind, "utility"):
-        from tradeoff.morl.utility_aims import UtilityName
-
-        utility = wanted(words, "--utility")
-        return {"utility": utility} if utility in get_args(UtilityName) else {}
-    if not hasattr(kind, "scale"):
-        return {}
-    scale, discount = wanted(words, "--scale"), 0.0
-    with contextlib.suppress(ValueError):
-        discount = float(wanted(words, "--discount") or 0)
-    given: dict[str, Any] = {"scale": scale} if scale in get_args(Scale) else {}
-    if wanted(words, "--repeat") == "1":
-        given["repeat"] = 1
-    return given | {"discount": discount} if 0 < discount <= 1 else given
-
-
-def wanted(words: Sequence[str], option: str) -> str | None:
-    """The value that an option is given, before the rest is read."""
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        if word == option and following:
-            return following
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
-    return None

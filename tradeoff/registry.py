@@ -32,7 +32,9 @@ def recommended(method: str, env: str, **changes: Any) -> RunConfig:
     if method in morl.METHODS:
         return morl.recommended(method, env, **changes)
     if method in utility_methods.METHODS:
-        return METHODS[method](**{"env": env, **morl.utility_settings(env, changes.get("utility")), **changes})
+        kind = utility_methods.METHODS[method]
+        settings = morl.utility_settings(env, changes.get("utility")) | kind.rate_of(changes.get("step"))
+        return kind(**{"env": env, **settings, **changes})
     if method in proximal_utility.METHODS:
         return METHODS[method](**{"env": env, **morl.proximal_settings(env, changes.get("utility")), **changes})
     if method in estimator_methods.METHODS:

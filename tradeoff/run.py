@@ -13,6 +13,7 @@ import torch
 from tradeoff.engine.checkpoint import as_damage, newest, numbered, save_numbered
 from tradeoff.engine.files import write_atomically
 from tradeoff.engine.run import Run, RunConfig, complete
+from tradeoff.engine.unread import as_written
 from tradeoff.envs.errors import UserCodeFailed
 from tradeoff.errors import BadInput, as_bad_input, as_disk_full
 from tradeoff.folder import claim, default_folder, owned, set_aside
@@ -89,7 +90,7 @@ def resume(out: Path | str, *, quiet: bool = False, trust_code: bool = False, **
             return _finished(folder, settings.config, quiet)
         changed = settings
         if changes:
-            with as_bad_input():
+            with as_bad_input(), as_written():
                 changed = settings._replace(config=replace(settings.config, **changes))
         with _logged(folder):
             run, metrics = restored(changed, settings, folder)
@@ -117,11 +118,13 @@ def restored(wanted: Settings, written: Settings, folder: Path) -> tuple[Run, di
     Raises: BadInput for the checkpoint of another run; CheckpointError when none can be used.
     """
     if not numbered(folder):
-        return prepare(wanted), None
+        with as_written():
+            return prepare(wanted), None
 
     def load(state: dict[str, Any]) -> tuple[Run, dict[str, Any] | None]:
         stage = check_belongs(written, state.get("settings"), folder)
-        run = prepare(wanted)
+        with as_written():
+            run = prepare(wanted)
         with as_damage():
             _load(run, state)
         if stage["settings"]["horizon"] != wanted.config.horizon:

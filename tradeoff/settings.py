@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from tradeoff.engine.files import CannotRead, lies, read_whole, write_atomically
 from tradeoff.engine.run import RunConfig
+from tradeoff.engine.unread import as_written
 from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input, not_a_run
 from tradeoff.registry import METHODS
@@ -73,7 +74,7 @@ def read_settings(folder: Path) -> Settings:
     if not isinstance(record["method"], str) or record["method"] not in METHODS:
         raise UnknownName("method", str(record["method"]), METHODS)
     kind, given = METHODS[record["method"]], record["settings"]
-    with as_bad_input():
+    with as_bad_input(), as_written():
         config = build(kind, kind.completed(given) if isinstance(given, dict) else given, f"{path}: settings")
         threads = read_value(int, record["threads"], f"{path}: threads")
     if later and record["digest"] != digest(record):

@@ -107,7 +107,7 @@ BAD = [
     ("clip", 0.0, r"clip must lie in \(0, 1\), got 0.0"),
     ("clip", 1.0, r"clip must lie in \(0, 1\), got 1.0"),
     ("calm", 0.0, r"calm must lie in \(0, 1\], got 0.0"),
-    ("calm", 0.5, "calm 0.5 follows the learning rate: it needs anneal"),
+    ("calm", 0.5, "calm 0.5 has no effect: it follows a learning rate that falls; give anneal"),
     ("hidden", (), r"hidden must name at least one layer of at least one unit, got \(\)"),
     ("hidden", (4, 0), r"hidden must name at least one layer of at least one unit, got \(4, 0\)"),
     ("minibatches", 33, "8 steps x 4 environments give fewer samples than 33 minibatches"),

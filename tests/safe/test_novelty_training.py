@@ -97,7 +97,7 @@ def test_who_must_differ_takes_the_other_way_and_gives_up_nothing(grid, leftward
     # Without the reference these seeds go left.
     grid(right)
     settings = {"grace": 2} if kind is IPD else {}
-    alone = train(kind, policies=1, seed=seed, **settings).run()
+    alone = train(kind, policies=1, seed=seed).run()
     assert first_moves(alone, 0)[LEFT] > 0.9
     found = train(kind, policies=1, seed=seed, references=(leftward,), distance=0.5, **settings).run()
     assert first_moves(found, 0)[RIGHT] > 0.8

@@ -37,7 +37,7 @@ LIMITED = (*SEA, "--limit", "time>=-6")
         (("c-morl", *SEA, "--sharpness", "inf"), "sharpness must be a finite number, got inf"),
         (("focops", *LIMITED, "--temperature", "inf"), "temperature must be a finite number, got inf"),
         (("cpo", *LIMITED, "--radius", "inf"), "radius must be a finite number, got inf"),
-        (("lagrangian", *LIMITED, "--radius", "0.1"), "the step 'ppo' does not read radius"),
+        (("lagrangian", *LIMITED, "--radius", "0.1"), "radius 0.1 has no effect: step 'ppo' has no trust region"),
         (("c-morl", *SEA, "--device", "meta"), "device 'meta' cannot be used"),
         (("c-morl", *SEA, "--out", ""), "--out has an empty value"),
         (("c-morl", *SEA, "--out="), "--out has an empty value"),

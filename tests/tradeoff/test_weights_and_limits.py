@@ -143,14 +143,22 @@ def test_a_limit_on_the_wrong_side_is_said_before_training(tmp_path: Path, refus
 @pytest.mark.parametrize(
     ("method", "words", "says"),
     [
-        ("cpo", ("--clip", "0.3"), "cpo does not read clip with these settings"),
-        ("pcpo", ("--entropy", "0.1"), "pcpo does not read entropy"),
-        ("p3o", ("--divergence", "1"), "p3o does not read divergence"),
-        ("focops", ("--clip", "0.3"), "focops does not read clip"),
-        ("cvpo", ("--temperature", "2"), "cvpo does not read temperature"),
-        ("reload", ("--step", "score", "--clip", "0.3"), "reload does not read clip"),
-        ("reload", ("--radius", "0.3"), "the step 'ppo' does not read radius"),
-        ("focops", ("--strength", "2"), "strength is not read by the rule 'pid'"),
+        ("cpo", ("--clip", "0.3"), "clip 0.3 has no effect: cpo does not read it; leave it out"),
+        ("pcpo", ("--entropy", "0.1"), "entropy 0.1 has no effect: pcpo does not read it"),
+        ("p3o", ("--divergence", "1"), "divergence 1.0 has no effect: p3o does not read it"),
+        ("focops", ("--clip", "0.3"), "clip 0.3 has no effect: focops does not read it"),
+        ("cvpo", ("--temperature", "2"), "temperature 2.0 has no effect: cvpo does not read it"),
+        (
+            "reload",
+            ("--step", "score", "--clip", "0.3"),
+            "clip 0.3 has no effect: reload with step 'score'",
+        ),
+        (
+            "reload",
+            ("--radius", "0.3"),
+            "radius 0.3 has no effect: step 'ppo' has no trust region; take step",
+        ),
+        ("focops", ("--strength", "2"), "strength 2.0 has no effect: rule 'pid' does not read it"),
     ],
 )
 def test_an_option_without_effect_is_refused(
