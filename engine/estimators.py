@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
@@ -93,3 +94,14 @@ class Plain:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """No memory."""
+
+
+class FromBehaviour(Plain):
+    """One batch at the current parameters; they are kept, as the policy that divergence is measured from."""
+
+    behaviour: Tensor = torch.empty(0)  # theta [P, G, D] that was sampled with last
+
+    def plan(self, theta: Tensor) -> dict[str, Tensor]:
+        """See Estimator.plan."""
+        self.behaviour = theta.clone()
+        return {"current": theta}

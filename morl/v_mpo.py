@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tradeoff.engine.actor_critic import ActorCritic
-from tradeoff.engine.estimators import Oracle, Plain
+from tradeoff.engine.estimators import FromBehaviour, Oracle
 from tradeoff.engine.trajectories import Batch
 from tradeoff.engine.updates import Adam
 from tradeoff.safe.first_order import actor_gradient
@@ -57,7 +57,7 @@ class Duals(NamedTuple):
     learning_rate: float  # of Adam
 
 
-class VMPO(Plain):
+class VMPO(FromBehaviour):
     """Ascent on sum psi log pi - alpha_mean KL_mean - alpha_std KL_std, the divergences from the policy that sampled.
 
     For a Gaussian KL(old || new) is taken with the old standard deviations, then with the old means; choices have the
@@ -70,13 +70,7 @@ class VMPO(Plain):
         first = torch.tensor([duals.eta, duals.alpha, duals.alpha], device=device)
         self.values = first.repeat(policies, 1, 1)  # [P, 1, 3] temperature, then multipliers
         self.state = self.update.init(self.values)
-        self.behaviour = torch.empty(0)
         self.diagnostics: dict[str, Tensor] = {}
-
-    def plan(self, theta: Tensor) -> dict[str, Tensor]:
-        """See Estimator.plan; what is sampled with is what divergence is measured from."""
-        self.behaviour = theta.clone()
-        return {"current": theta}
 
     def gradient(self, theta: Tensor, batches: dict[str, Batch], oracle: Oracle) -> Tensor:
         """See Estimator.gradient. Then one step of the dual variables, at the theta that was asked for."""

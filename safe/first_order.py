@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tradeoff.engine.actor_critic import ACTOR, CRITIC, ActorCritic, differentiate
-from tradeoff.engine.estimators import Oracle, Plain
+from tradeoff.engine.estimators import FromBehaviour, Oracle, Plain
 from tradeoff.engine.learner import Learner
 from tradeoff.engine.rollout import EpisodeReturns
 from tradeoff.engine.surrogates import Surrogate
@@ -62,7 +62,7 @@ class ExactPenalty(Plain):
         return gradient
 
 
-class FOCOPS(Plain):
+class FOCOPS(FromBehaviour):
     """Ascent on 1[KL <= radius] (ratio A / temperature - KL(policy || behaviour)), state by state.
 
     It pulls the policy towards behaviour * exp(A / temperature), the best one near the behaviour, A being the priced
@@ -74,12 +74,6 @@ class FOCOPS(Plain):
         if not temperature > 0 or not radius > 0:
             raise ValueError(f"temperature {temperature} and radius {radius} must be positive")
         self.model, self.temperature, self.radius = model, temperature, radius
-        self.behaviour = torch.empty(0)
-
-    def plan(self, theta: Tensor) -> dict[str, Tensor]:
-        """See Estimator.plan; what is sampled with is what divergence is measured from."""
-        self.behaviour = theta.clone()
-        return {"current": theta}
 
     def gradient(self, theta: Tensor, batches: dict[str, Batch], oracle: Oracle) -> Tensor:
         """See Estimator.gradient."""
