@@ -26,6 +26,8 @@ from tradeoff.evaluation.flows import NoStationaryOptimum
 from tradeoff.safe.constraints import BadLimit, Constraint, Scale
 
 ROUNDS, CLOSE = 50, 1e-12  # of Dinkelbach's iteration: at most so many, and until no average moves by more
+MOST_REMEMBERED = 64
+_remembered: dict[tuple[Any, ...], ConstrainedOptimum] = {}
 
 
 def exact_optimum(
@@ -72,7 +74,7 @@ def _within(
     wanted, m = np.zeros(table.problem.reward.shape[2]), len(spec.objectives)
     wanted[:m] = weights or 1 / m
     try:
-        best = constrained_optimum(table.problem, wanted, table.limits, horizon=spec.horizon, average=table.endless)
+        best = _solved(table, wanted, spec.horizon)
     except InfeasibleLimits as error:
         near = [
             _nearest_average(table.problem, c, spec, table.steps) if c.scale == "average" and not table.endless else x
@@ -82,6 +84,19 @@ def _within(
     except (NoConvergence, NoStationaryOptimum):  # some policies never end an episode
         return None
     return None if table.endless else best._replace(returns=best.returns[: table.steps])
+
+
+def _solved(table: _Table, wanted: np.ndarray, horizon: int | None) -> ConstrainedOptimum:
+    """The program's answer, remembered: a run asks the same when it begins and whenever it reports."""
+    problem, rows = table.problem, table.problem.transition
+    arrays = (rows.data, rows.indices, rows.indptr, problem.reward, problem.start, problem.terminal, wanted)
+    key = (*(x.tobytes() for x in arrays), problem.discount, *table.limits, horizon, table.endless)
+    if key not in _remembered:
+        found = constrained_optimum(problem, wanted, table.limits, horizon=horizon, average=table.endless)
+        if len(_remembered) >= MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[key] = found
+    return _remembered[key]
 
 
 class _Table(NamedTuple):

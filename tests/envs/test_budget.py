@@ -118,8 +118,7 @@ def test_the_time_left_is_shown_beside_a_budget_per_episode() -> None:
         assert other.reset(0).shape == (2, 7), "no horizon, or a budget that goes on beyond it"
 
 
-@pytest.mark.parametrize("unit", [1.0, 0.1, 1e-3, 1e-7])
-@pytest.mark.parametrize("mode", ["saute", "terminate"])
+@pytest.mark.parametrize(("mode", "unit"), [*(("saute", x) for x in (1.0, 0.1, 1e-3, 1e-7)), ("terminate", 0.1)])
 def test_a_limit_that_is_spent_exactly_is_kept(mode, unit) -> None:
     """A step costs one unit, and the limit is n of them, 1 to 100: the reward stops at step n + 1, not before."""
     model = finite_arrays(np.ones((1, 1, 1)), np.ones((1, 1, 1)), cost=np.full((1, 1, 1), unit), horizon=101)

@@ -48,7 +48,7 @@ def follow(id, policy, tolerance=0.0, script=None, steps=STEPS, **options):
     if script is not None:
         ours.random = script
         original.unwrapped._np_random = script
-    log = {"ends": 0, "cuts": 0, "rewards": []}
+    log, shown, wanted = {"ends": 0, "cuts": 0, "rewards": []}, [], []
     assert ours.spec.horizon == (200 if id == "fishwood-v0" else horizon)  # fishwood keeps its own clock
     np.testing.assert_allclose(ours.observe(ours.state)[0], as_numbers(observation), atol=tolerance)
     for t in range(steps):
@@ -57,9 +57,8 @@ def follow(id, policy, tolerance=0.0, script=None, steps=STEPS, **options):
         observation, reward, terminated, truncated, _ = original.step(action)
         if id == "fishwood-v0":
             terminated = False  # the original says both; the end of a clock is a truncation
-        seen = as_numbers(observation)
-        np.testing.assert_allclose(step.final_observation[0], seen, atol=tolerance, err_msg=f"step {t}")
-        np.testing.assert_allclose(step.reward[0], reward, atol=tolerance, rtol=tolerance, err_msg=f"step {t}")
+        shown.append([*step.final_observation[0].tolist(), *step.reward[0].tolist()])
+        wanted.append([*as_numbers(observation), *reward])
         truncated = truncated and not terminated
         assert (bool(step.terminated[0]), bool(step.truncated[0])) == (terminated, truncated), f"step {t}"
         log["rewards"].append(np.asarray(reward))
@@ -70,6 +69,7 @@ def follow(id, policy, tolerance=0.0, script=None, steps=STEPS, **options):
             if script is not None:
                 original.unwrapped._np_random = script
             np.testing.assert_allclose(step.observation[0], as_numbers(observation), atol=tolerance)
+    np.testing.assert_allclose(shown, wanted, atol=tolerance, rtol=tolerance)  # observations and rewards of every step
     log["rewards"] = np.array(log["rewards"])
     return log
 

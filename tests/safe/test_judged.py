@@ -106,7 +106,10 @@ PRICED = {"reload", "lagrangian", "pid-lagrangian", "augmented-lagrangian", "ipo
 def test_methods_with_prices_tell_them_and_no_other_does(method: str) -> None:
     # Time is at least 1, so a budget of 6 for it fits all of them.
     kind, env = {**METHODS, **BUDGETS}[method], "safe-deep-sea-treasure-v0"
-    run = replace(kind(), env=env, limit=("time<=6",), steps=700, policies=2, final_episodes=2).start()
+    learner = replace(kind().learner, rollout_steps=16, environments=8, hidden=(8,), epochs=2, minibatches=2)
+    run = replace(
+        kind(), env=env, limit=("time<=6",), steps=700, policies=2, episodes=2, final_episodes=2, learner=learner
+    ).start()
     complete(run)
     found = run.result()
     assert all(("prices" in row) == (method in PRICED) for row in found.history)

@@ -75,8 +75,8 @@ def test_front_csv_agrees_with_indicators(finished: Path) -> None:
     assert scores["hypervolume"]["value"] == pytest.approx(area, rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("row", [3, 5, 10])  # at a checkpoint, and between two in either stage
+# At a checkpoint, and between two in either stage; which signal it was is forgotten before anything is saved.
+@pytest.mark.parametrize(("kind", "row"), [(signal.SIGTERM, 3), (signal.SIGHUP, 5), (signal.SIGINT, 10)])
 def test_a_signal_saves_and_the_resumed_run_is_the_same(
     kind: signal.Signals,
     row: int,
@@ -85,7 +85,7 @@ def test_a_signal_saves_and_the_resumed_run_is_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if kind is signal.SIGHUP:  # a test program that was started by nohup ignores it, and so do its runs
+    if signal.getsignal(kind) is signal.SIG_IGN:  # a test program that was started by nohup or by & ignores some
         signal.signal(kind, signal.SIG_DFL)
     folder, before = tmp_path / "run", signal.getsignal(kind)
     with monkeypatch.context() as patch:
@@ -172,7 +172,7 @@ def test_killed_at_a_random_moment(finished: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5])
+@pytest.mark.parametrize("delay", [0.0, 0.2, 0.5, 1.0])
 def test_killed_at_many_moments(delay: float, finished: Path, tmp_path: Path) -> None:
     kill_after_first_checkpoint(tmp_path / "run", delay)
     assert main(["resume", str(tmp_path / "run"), "--quiet"]) == 0
