@@ -1,4 +1,4 @@
-"""Limits as critics see them, for methods that price costs by what critics expect and wait for no episode to end."""
+"""Measured values of limited channels, averaged over the last part of a run, and moved by what critics expect."""
 
 from __future__ import annotations
 
@@ -69,7 +69,84 @@ def remaining(length: Tensor, terminated: Tensor, gamma: float) -> Tensor:
     return torch.where(terminated, left, 1.0) / (1 - gamma)
 
 
-class ForeseenReturns(MeasuredReturns):
+class AveragedReturns(MeasuredReturns):
+    """Measured values, and their averages over the last part of the run.
+
+    Weights of iterations grow as the power DECAY of time (polynomial decay averaging, Shamir and Zhang 2013,
+    arXiv:1212.1824). `past` holds the averages, empty before the first.
+    """
+
+    ready: bool = True  # whether averages are taken
+
+    def __init__(self, constraints: Constraints, patience: int = PATIENCE) -> None:
+        super().__init__(constraints, patience)
+        discount = torch.as_tensor(self.discount)
+        summed = torch.where(discount < 1, self.factor / (1 - discount), torch.nan)
+        self.endless = torch.where(self.average, 1.0, summed)  # steps that are summed where no episode ends
+        self.past: dict[str, Tensor] = {}
+
+    def update(self, data: Trajectories, counted: bool = True) -> Tensor:
+        """See EpisodeReturns.update."""
+        found = super().update(data, counted)
+        if self.ready:
+            self._average(self._averaged(data))
+        return found
+
+    def _averaged(self, data: Trajectories) -> dict[str, Tensor]:
+        """What averages are taken of."""
+        ended = torch.where(self.average, 1.0, data.ended.sum((0, 2)).unsqueeze(-1).to(self.latest))
+        return {
+            "ended": ended, "measured": torch.where(ended > 0, ended * self.latest, 0.0),
+            "steps": torch.where(ended > 0, ended * self.span, 0.0), "paid": data.channels.mean((0, 2)),
+            "turns": torch.ones_like(ended[:, :1]),
+        }  # fmt: skip
+
+    def _average(self, mine: dict[str, Tensor]) -> None:
+        if not self.past:
+            self.past = {name: torch.zeros_like(x) for name, x in mine.items()}
+        count = self.past.pop("turns") + mine.pop("turns")
+        share = (DECAY + 1) / (count + DECAY)
+        self.past = {name: self.past[name].lerp(x, share) for name, x in mine.items()} | {"turns": count}
+
+    @property
+    def share(self) -> Tensor:
+        """Weight [P, 1] of the latest iteration in the averages; 1 where it is the only one."""
+        return (DECAY + 1) / (self.past["turns"] + DECAY)
+
+    @property
+    def measured(self) -> Tensor:
+        """Average [P, m + k] of the measured values; NaN where there are none."""
+        past = self.past
+        return torch.where(past["ended"] == 0, past["paid"] * self.endless, past["measured"] / past["ended"])
+
+    @property
+    def steps(self) -> Tensor:
+        """Average number of steps [P, m + k] that a measured value sums over."""
+        past = self.past
+        return torch.where(past["ended"] == 0, self.endless, past["steps"] / past["ended"])
+
+    @property
+    def room(self) -> Tensor:
+        """How much more [P, j] every step may cost on average within the limits; NaN where nothing has ended yet.
+
+        To first order J(q) = J(p) + steps * mean over p's steps of (E_q Q - E_p Q): a policy q keeps its limit if E_q Q
+        exceeds E_p Q by no more than this, p being the policies that were measured. Source: Kakade and Langford 2002.
+        """
+        c = self.constraints
+        measured = c.measured(self.measured)
+        return (c.limit.to(measured) - measured) / c.measured(self.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See MeasuredReturns.state_dict."""
+        return super().state_dict() | {"foreseen": {"past": self.past}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See MeasuredReturns.load_state_dict; older files hold no averages, and these begin anew."""
+        super().load_state_dict(state)
+        self.past = dict(state.get("foreseen", {"past": {}})["past"])
+
+
+class ForeseenReturns(AveragedReturns):
     """Measured values of the limited channels, moved by what critics have come to expect since they were measured.
 
     Values of replayed steps say at once where costs go, but not what an episode costs: they are discounted, they look
@@ -79,8 +156,7 @@ class ForeseenReturns(MeasuredReturns):
         foreseen = measured + (read - expected) / unit
 
     with both averages, `measured` and `expected` (what critics read of replayed steps, without caution), over the same
-    last part of the run, so that they meet where the policy has settled: weights grow as the power DECAY of time
-    (polynomial decay averaging, Shamir and Zhang 2013, arXiv:1212.1824). `unit` is what critics see of a cost of 1 per
+    last part of the run, so that they meet where the policy has settled. `unit` is what critics see of a cost of 1 per
     episode that is paid evenly: the mean discounted number of steps that remain, see `remaining`, out of the steps that
     a measured value sums over.
     """
@@ -91,12 +167,13 @@ class ForeseenReturns(MeasuredReturns):
         self.gamma = gamma
         self.limited = torch.zeros(len(constraints.channels), dtype=torch.bool, device=constraints.index.device)
         self.limited[constraints.index] = True
-        discount = torch.as_tensor(self.discount)
-        summed = torch.where(discount < 1, self.factor / (1 - discount), torch.nan)
-        self.endless = torch.where(self.average, 1.0, summed)  # steps that are summed where no episode ends
-        self.read = self.plain = torch.empty(0)
+        self.read = self.plain = self.clock = torch.empty(0)
         self.lengths = EpisodeReturns(1.0)
-        self.past: dict[str, Tensor] = {}
+
+    @property
+    def ready(self) -> bool:  # type: ignore[override]
+        """Whether the critics have been heard."""
+        return self.plain.numel() > 0
 
     def expect(self, read: Tensor, plain: Tensor) -> None:
         """Take what critics now expect of replayed steps [P, m + k]: as prices are to see it, and without caution."""
@@ -104,69 +181,42 @@ class ForeseenReturns(MeasuredReturns):
 
     def update(self, data: Trajectories, counted: bool = True) -> Tensor:
         """See EpisodeReturns.update; limited channels are NaN until the critics have been heard."""
+        ones = data._replace(reward=torch.ones_like(data.reward), cost=data.cost[..., :0])
+        self.clock = self.lengths.follow(ones)[..., 0]  # [T, P, B] steps of the episode so far
         found = super().update(data, counted)
-        clock = self.lengths.follow(data._replace(reward=torch.ones_like(data.reward), cost=data.cost[..., :0]))
-        if self.plain.numel():
-            self._average(data, clock[..., 0])
         return torch.where(self.limited, self._foreseen(found), found)
 
-    def _average(self, data: Trajectories, clock: Tensor) -> None:
-        """clock: [T, P, B] steps of the episode so far."""
-        ended = torch.where(self.average, 1.0, data.ended.sum((0, 2)).unsqueeze(-1).to(self.latest))
-        ahead = torch.where(data.ended, clock * remaining(clock, data.terminated, self.gamma), 0.0)
-        mine = {
-            "ended": ended, "measured": torch.where(ended > 0, ended * self.latest, 0.0),
-            "steps": torch.where(ended > 0, ended * self.span, 0.0), "paid": data.channels.mean((0, 2)),
-            "ahead": ahead.sum((0, 2)).unsqueeze(-1), "expected": self.plain,
-            "length": torch.where(data.ended, clock, 0.0).sum((0, 2)).unsqueeze(-1),
-            "turns": torch.ones_like(ended[:, :1]),
-        }  # fmt: skip
-        if not self.past:
-            self.past = {name: torch.zeros_like(x) for name, x in mine.items()}
-        count = self.past.pop("turns") + mine.pop("turns")
-        share = (DECAY + 1) / (count + DECAY)
-        self.past = {name: before.lerp(mine[name], share) for name, before in self.past.items()} | {"turns": count}
-
-    @property
-    def measured(self) -> Tensor:
-        """Average [P, m + k] of the measured values; NaN where there are none."""
-        past = self.past
-        return torch.where(past["ended"] == 0, past["paid"] * self.endless, past["measured"] / past["ended"])
+    def _averaged(self, data: Trajectories) -> dict[str, Tensor]:
+        """See AveragedReturns._averaged."""
+        ahead = torch.where(data.ended, self.clock * remaining(self.clock, data.terminated, self.gamma), 0.0)
+        length = torch.where(data.ended, self.clock, 0.0)
+        seen = {"ahead": ahead, "length": length}
+        summed = {name: x.sum((0, 2)).unsqueeze(-1) for name, x in seen.items()}
+        return super()._averaged(data) | summed | {"expected": self.plain}
 
     @property
     def unit(self) -> Tensor:
         """What critics see [P, m + k] per unit of a measured value, where costs are paid evenly."""
-        past = self.past
-        steps = torch.where(past["ended"] == 0, self.endless, past["steps"] / past["ended"])
-        forever = mean_steps(self.gamma, None)
-        return torch.where(past["length"] > 0, past["ahead"] / past["length"], forever) / steps
+        past, forever = self.past, mean_steps(self.gamma, None)
+        return torch.where(past["length"] > 0, past["ahead"] / past["length"], forever) / self.steps
 
     def _foreseen(self, found: Tensor) -> Tensor:
         if not self.past:
             return torch.full_like(found, torch.nan)
         return self.measured + (self.read - self.past["expected"]) / self.unit
 
-    @property
-    def limit(self) -> Tensor:
-        """The limits [P, j] for what critics expect of costs that are paid evenly; NaN where nothing has ended yet."""
-        c = self.constraints
-        if not self.past:
-            return torch.full((1, len(c)), torch.nan, device=c.index.device)
-        unit = c.measured(self.unit)
-        return c.limit.to(unit) * unit
-
     def state_dict(self) -> dict[str, Any]:
         """See MeasuredReturns.state_dict."""
-        mine = {"past": self.past, "read": self.read, "plain": self.plain, "lengths": self.lengths.carry}
-        return super().state_dict() | {"foreseen": mine}
+        state = super().state_dict()
+        mine = {"read": self.read, "plain": self.plain, "lengths": self.lengths.carry}
+        return state | {"foreseen": state["foreseen"] | mine}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See MeasuredReturns.load_state_dict; older files hold no averages, and these begin anew."""
+        """See AveragedReturns.load_state_dict."""
         super().load_state_dict(state)
-        fresh = {"past": {}, "read": torch.empty(0), "plain": torch.empty(0), "lengths": {}}
-        mine = state.get("foreseen", fresh)
-        self.past, self.read, self.plain = dict(mine["past"]), mine["read"], mine["plain"]
-        self.lengths.carry = mine["lengths"]
+        fresh = {"read": torch.empty(0), "plain": torch.empty(0), "lengths": {}}
+        mine = fresh | state.get("foreseen", {})
+        self.read, self.plain, self.lengths.carry = mine["read"], mine["plain"], mine["lengths"]
 
 
 @dataclass(frozen=True, kw_only=True)

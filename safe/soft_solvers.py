@@ -20,7 +20,7 @@ from tradeoff.engine.soft_critics import Critics
 from tradeoff.engine.soft_head import SoftHead, make_soft_head
 from tradeoff.engine.unread import refuse_unread
 from tradeoff.envs.protocol import EnvSpec, VectorEnv
-from tradeoff.safe.constraints import Constraint, bind
+from tradeoff.safe.constraints import Constraint, Constraints, bind
 from tradeoff.safe.duals import (
     PID,
     DualRule,
@@ -72,7 +72,11 @@ class SoftSolver(Protocol):
     """What a solver must offer."""
 
     name: ClassVar[str]
-    by_critics: ClassVar[bool]  # whether prices follow the critics, too, and not finished episodes alone
+    by_critics: ClassVar[bool]  # whether gains are in the unit of critics, which have a discount of their own
+
+    def measured(self, constraints: Constraints, gamma: float, patience: int) -> MeasuredReturns:
+        """What limits are measured by; gamma: discount of the critics."""
+        ...
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """The ensemble, of the shape that environment and settings ask for."""
@@ -108,11 +112,10 @@ def soft_learner(
     features, head = make_features(spec.observation_space, spec.near), make_soft_head(spec.action_space, spec.id)
     model = ActorCritic(features, head, len(bound.channels), config.hidden, activation="relu")
     patience = max(PATIENCE, PATIENCE * STEPS // config.rollout_steps)
-    by_critics = solver.by_critics
     parts = SoftParts(
         model, Rollout(env, policies, config.rollout_steps), soft_population(model, policies, generator),
         weighing(base, bound.objectives, len(bound.channels), policies, env.device), config, generator,
-        ForeseenReturns(bound, config.gamma, patience) if by_critics else MeasuredReturns(bound, patience),
+        solver.measured(bound, config.gamma, patience),
         solver.critics(_shape(model, head, spec, config)),
         critics_unit(constraints, spec, discount=discount, gamma=config.gamma),
     )  # fmt: skip
@@ -131,6 +134,10 @@ class OnEpisodes:
     """What solvers share whose prices follow the costs of finished episodes."""
 
     by_critics: ClassVar[bool] = False
+
+    def measured(self, constraints: Constraints, gamma: float, patience: int) -> MeasuredReturns:
+        """See SoftSolver.measured."""
+        return MeasuredReturns(constraints, patience)
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """See SoftSolver.critics."""
@@ -215,6 +222,10 @@ class CAL:
     rate: Gain = 0.012  # learning rate of the multiplier's logarithm, per iteration
     start: Gain = 0.6931  # first multiplier, above 0
     bound: Positive = 1e3  # ceiling of multiplier and price
+
+    def measured(self, constraints: Constraints, gamma: float, patience: int) -> MeasuredReturns:
+        """See SoftSolver.measured."""
+        return ForeseenReturns(constraints, gamma, patience)
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """See SoftSolver.critics."""

@@ -11,9 +11,11 @@ from torch import Tensor
 from tradeoff.engine.soft import EPS, Sample, SoftLearner
 from tradeoff.engine.soft_critics import Critics
 from tradeoff.engine.soft_head import SoftCategorical, StateGaussian
+from tradeoff.engine.trajectories import Trajectories
 from tradeoff.engine.unread import refuse_unread
 from tradeoff.engine.updates import Adam
-from tradeoff.safe.foresight import ForeseenReturns
+from tradeoff.safe.constraints import Constraints
+from tradeoff.safe.foresight import AveragedReturns
 from tradeoff.safe.soft_solvers import SoftParts
 
 NARROW = 1e-3  # least temperature of the reweighting, in typical steps of the objectives
@@ -109,19 +111,32 @@ def fit_choices(out: Tensor, old: Tensor, weight: Tensor, price: Tensor) -> Fit:
 
 
 class VariationalLearner(SoftLearner):
-    """Actors fit the best reweighting of actions that slowly following actors sample; prices solve its dual."""
+    """Actors fit the best reweighting of actions that slowly following actors sample; prices solve its dual.
 
-    def __init__(self, *arguments: Any, settings: CVPO, limits: ForeseenReturns, **named: Any) -> None:
-        """limits: says how much critics may expect."""
+    Critics say how much the reweighted actions cost more than those that were measured, finished episodes say how much
+    more they may cost: a mean over the last iterations, whose policies one actor with the same mean of their parameters
+    stands for. Both values are of the same critics at the same steps, so that neither their discount, nor what they
+    still lack of their level, nor whether they look beyond an end matters.
+    """
+
+    def __init__(self, *arguments: Any, settings: CVPO, limits: AveragedReturns, **named: Any) -> None:
+        """limits: says how much more actions may cost."""
         super().__init__(*arguments, **named)
         self.settings, self.limits = settings, limits
         policies, count, device = len(self.population), len(limits.constraints), self.theta.device
         self.old = self.population.theta.clone()  # [P, 1, D] the actors that sample
+        self.averaged = self.population.theta.clone()  # [P, 1, D] of the iterations that `limits` averages
         self.held = torch.zeros(policies, 2, device=device)  # prices of the divergences
         self.dual = torch.zeros(policies, 1, 1 + count, device=device)  # log temperature, prices; typical steps
         self.units = torch.ones(policies, 1, device=device), torch.ones(policies, count, device=device)
         self.dual_rule = Adam(settings.rate, eps=EPS)
         self.moments["dual"] = self.dual_rule.init(self.dual)
+
+    def _estimate(self, data: dict[str, Trajectories]) -> Tensor:
+        """See Loop._estimate; the averaged actors follow."""
+        found = super()._estimate(data)
+        self.averaged.lerp_(self.population.theta, self.limits.share.unsqueeze(-1).to(self.averaged))
+        return found
 
     def _act(self, sample: Sample, weights: Tensor, rate: float) -> Tensor:
         """See SoftLearner._act: reweigh, then fit."""
@@ -134,9 +149,9 @@ class VariationalLearner(SoftLearner):
         steps = self.scale[:, 1 : self.critics.columns]
         self.units = (weights.abs() * steps).sum(1, keepdim=True), steps[:, index]
         own, limited = (torch.where(unit > 0, 1 / unit, 0.0) for unit in self.units)
-        cost, limit = channels[..., index] * (sign * limited)[:, None, None], sign * self.limits.limit * limited
+        allowed = (self._expected(sample, sampled, actions) * steps)[:, index] + self.limits.room.float()
+        cost, limit = channels[..., index] * (sign * limited)[:, None, None], sign * allowed * limited
         found = self._solve(gain * own.unsqueeze(-1), cost, limit, actions.prior)
-        self._expect(actions)
         tape = self._outputs(sample.inputs)
         step = self._fit(tape[-1], sampled, actions.sampled, found.weight)
         radii = step.apart.new_tensor([self.settings.by_mean, self.settings.by_spread])
@@ -145,18 +160,14 @@ class VariationalLearner(SoftLearner):
         self.old.lerp_(self.population.theta, self.config.polyak)
         return (found.weight * gain).sum(-1).mean(1)
 
-    def _note(self, values: Tensor) -> None:
-        """See SoftLearner._note: not of replayed actions, but of those that are reweighed."""
-
-    def _expect(self, actions: Actions) -> None:
-        """Remember what the critics say of the actions before they are reweighed."""
-        value = (
-            actions.value.mean(2)
-            if actions.prior is None
-            else (actions.value * actions.prior.exp().unsqueeze(-1)).sum(2)
-        )
-        self.tally.read.append(value.mean(1))
-        self.tally.plain.append(self.tally.read[-1])
+    def _expected(self, sample: Sample, sampled: Tensor, actions: Actions) -> Tensor:
+        """Mean value [P, m + k] of the averaged actors' actions; of samples one per step, and one of the same noise."""
+        averaged = self.model.outputs(self.model.actor(self.averaged), sample.inputs)[0]
+        if actions.prior is not None:
+            return (actions.value * averaged.softmax(-1).unsqueeze(-1)).sum(2).mean(1)[:, 1:]
+        drawn = (self.head.draw(out, sample.noise[1]).action for out in (averaged, sampled))
+        one, other = (self.critics.judge(self.theta, sample.inputs, action)[0] for action in drawn)
+        return (actions.value.mean(2) + one - other).mean(1)[:, 1:]
 
     def _actions(self, sample: Sample, sampled: Tensor) -> Actions:
         """What the states' actions are reweighed among: all options of a choice, or K samples."""
@@ -203,13 +214,16 @@ class VariationalLearner(SoftLearner):
 
     def state_dict(self) -> dict[str, Any]:
         """See Loop.state_dict."""
-        return super().state_dict() | {"old": self.old, "held": self.held, "dual": self.dual, "units": self.units}
+        return super().state_dict() | {
+            "old": self.old, "averaged": self.averaged, "held": self.held, "dual": self.dual, "units": self.units,
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Loop.load_state_dict."""
         super().load_state_dict(state)
         self.old, self.held, self.dual = state["old"], state["held"], state["dual"]
-        self.units = tuple(state.get("units", self.units))  # checkpoints of earlier versions have none
+        self.units = tuple(state.get("units", self.units))  # checkpoints of earlier versions have none,
+        self.averaged = state.get("averaged", self.population.theta.clone())  # nor this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +232,7 @@ class CVPO:
 
     name: ClassVar[str] = "cvpo"
     unread: ClassVar[tuple[str, ...]] = ("temperature", "temperature_rate", "entropy", "choice_entropy")
-    by_critics: ClassVar[bool] = True
+    by_critics: ClassVar[bool] = False
     actions: int = 16  # sampled per state; of choices all are judged
     radius: float = 0.1  # largest mean divergence of the reweighting [nats]
     by_mean: float = 0.01  # largest mean divergence of the fit by its means, or of its choices [nats]
@@ -242,6 +256,10 @@ class CVPO:
             refuse_unread(self, ["actions", "by_spread"], "actions are choices: all are judged, and none has a spread")
         return Critics(**shape)
 
+    def measured(self, constraints: Constraints, gamma: float, patience: int) -> AveragedReturns:
+        """See SoftSolver.measured."""
+        return AveragedReturns(constraints, patience)
+
     def learner(self, parts: SoftParts) -> SoftLearner:
         """See SoftSolver.learner."""
-        return parts.learner(parts.base, VariationalLearner, settings=self, limits=parts.foresight)
+        return parts.learner(parts.base, VariationalLearner, settings=self, limits=parts.measured)

@@ -13,8 +13,9 @@ from torch import Tensor
 from tradeoff.engine.numbers import Positive
 from tradeoff.engine.soft import SoftLearner
 from tradeoff.engine.soft_critics import Critics, Pull, Seen
+from tradeoff.safe.constraints import Constraints
 from tradeoff.safe.duals import PID, Gain
-from tradeoff.safe.foresight import per_unit
+from tradeoff.safe.foresight import ForeseenReturns, per_unit
 from tradeoff.safe.soft_solvers import SoftParts
 
 LARGEST = 10.0  # a sample's variance counts at most so many times what is expected
@@ -110,6 +111,10 @@ class WCSAC:
 
     def __post_init__(self) -> None:
         worst_mean(self.risk)
+
+    def measured(self, constraints: Constraints, gamma: float, patience: int) -> ForeseenReturns:
+        """See SoftSolver.measured."""
+        return ForeseenReturns(constraints, gamma, patience)
 
     def critics(self, shape: dict[str, Any]) -> Critics:
         """See SoftSolver.critics."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from tradeoff.engine.trajectories import Trajectories
 from tradeoff.envs.protocol import EnvSpec
 from tradeoff.safe.constraints import Constraint, Constraints
-from tradeoff.safe.foresight import ForeseenReturns, critics_unit, per_unit, remaining
+from tradeoff.safe.foresight import AveragedReturns, ForeseenReturns, critics_unit, per_unit, remaining
 
 Bound = Callable[..., Constraints]
 
@@ -32,7 +32,7 @@ def _row(cost: float) -> Tensor:
 
 def test_the_level_is_that_of_episodes_and_the_change_that_of_critics(bound: Bound) -> None:
     """Episodes of two steps that terminate, critics of discount 1/2: they see 1.5 steps, then 1: 1.25 on average, or
-    .625 per unit of cost. A limit of 3 lets them expect 1.875.
+    .625 per unit of cost.
 
     First an episode that costs 2, of which critics expect 1.25 without caution and read 1.5: foreseen is 2 + (1.5 -
     1.25) / .625 = 2.4. Then one that costs 0, expected at .25 and read so: it counts 6 / 7 in the averages, which are
@@ -40,10 +40,9 @@ def test_the_level_is_that_of_episodes_and_the_change_that_of_critics(bound: Bou
     """
     returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5)
     assert returns.update(_steps([1, 1], [False, True]))[0, 1].isnan(), "the critics have not been heard"
-    assert returns.limit.isnan().all() and returns.latest[0, 1] == 2
+    assert returns.latest[0, 1] == 2
     returns.expect(_row(1.5), _row(1.25))
     assert returns.update(_steps([1, 1], [False, True]))[0, 1].item() == pytest.approx(2.4)
-    assert returns.limit.item() == pytest.approx(1.875)
     returns.expect(_row(0.25), _row(0.25))
     assert returns.update(_steps([0, 0], [False, True]))[0, 1].item() == pytest.approx(2 / 7 - 1 / 7 / 0.625, abs=1e-6)
     assert returns.latest[0, 1] == 0, "what was measured stays what was measured"
@@ -68,13 +67,31 @@ def test_where_nothing_ends_the_level_is_that_of_the_steps(bound: Bound, scale: 
     returns.expect(_row(5.0), _row(4.0))
     found = returns.update(_steps([2, 2], [False, False]))[0, 1].item()
     assert found == pytest.approx(level * 5 / 4)
-    assert returns.limit.item() == pytest.approx(4 * 3 / level)
+    steps = level / 2
+    assert returns.room.item() == pytest.approx((3 - level) / steps)
 
 
 def test_an_undiscounted_sum_without_an_end_has_no_level(bound: Bound) -> None:
     returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5)
     returns.expect(_row(1.0), _row(1.0))
-    assert returns.update(_steps([2, 2], [False, False]))[0, 1].isnan() and returns.limit.isnan().all()
+    assert returns.update(_steps([2, 2], [False, False]))[0, 1].isnan() and returns.room.isnan().all()
+
+
+def test_what_a_limit_leaves_for_every_step(bound: Bound) -> None:
+    """Episodes of 2 steps that cost 4 and of 1 that costs 1: 2.5 in 1.5 steps, so a limit of 4 leaves 1 per step.
+
+    One that costs 9 in 4 steps counts 6 / 7 of the iterations and, as one of three, 6 / 8 of the episodes: (1/4) 2.5 +
+    (3/4) 9 = 7.375 in (1/4) 1.5 + (3/4) 4 = 3.375. What exceeds a limit leaves less than nothing; critics have no say.
+    """
+    returns = AveragedReturns(bound(Constraint(cost="cost", limit=4.0)))
+    returns.update(_steps([3, 3], [False, False]))
+    assert returns.room.isnan().all() and returns.share.item() == 1, "nothing has ended"
+    returns = AveragedReturns(bound(Constraint(cost="cost", limit=4.0)))
+    assert returns.update(_steps([4, 0, 1], [False, True, True]))[0, 1].item() == 2.5
+    assert returns.room.item() == pytest.approx(1.0)
+    returns.update(_steps([9, 0, 0, 0], [False, False, False, True]))
+    assert returns.share.item() == pytest.approx(6 / 7)
+    assert returns.room.item() == pytest.approx((4 - 7.375) / 3.375)
 
 
 def test_steps_that_remain() -> None:

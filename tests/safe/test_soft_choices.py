@@ -92,6 +92,30 @@ def test_the_slope_of_a_fit_of_choices_agrees_with_autograd():
     torch.testing.assert_close(found.apart, torch.stack([apart.mean(1).detach(), torch.zeros(2).double()], -1))
 
 
+def test_cvpo_limit_does_not_depend_on_the_level_of_the_critics():
+    # What reweighed actions may cost beyond the mean of all is the same if every value of the cost is 100 higher.
+    limits, config = [Constraint(cost="cost_0", limit=5.0)], replace(QUICK, warmup=128)
+    learner = soft_learner(_shift(32), limits, CVPO(), config, Generator(), policies=2)
+    for _ in range(4):
+        learner.iterate()
+    seen, solve, sample = [], learner._solve, next(iter(learner._prepare(1)))
+
+    def spied(gain: torch.Tensor, cost: torch.Tensor, limit: torch.Tensor, *rest: Any) -> Any:
+        seen.append((cost.mean((1, 2)), limit - cost.mean((1, 2))))
+        return solve(gain, cost, limit, *rest)
+
+    learner._solve = spied
+    with torch.no_grad():
+        learner._act(sample, torch.tensor([[1.0, 0.0]] * 2), 0.0)
+        layers = learner.critics.network.layers(learner.theta.flatten(0, 1))
+        layers.biases[-1].unflatten(-1, (3, -1))[..., -1].add_(100.0)
+        learner._act(sample, torch.tensor([[1.0, 0.0]] * 2), 0.0)
+    (low, room), (high, same) = seen
+    torch.testing.assert_close(high, low + 100.0)
+    torch.testing.assert_close(same, room, rtol=0, atol=1e-4)
+    assert room.isfinite().all() and room.abs().max() > 0.01
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_run_of_choices_ends_as_if_it_had_not_been(tmp_path: Path, name: str):
