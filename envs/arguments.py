@@ -19,7 +19,7 @@ def check_counts(num_envs: int, max_episode_steps: int | None) -> None:
     for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
         if value is None and name == "max_episode_steps":
             continue
-        if not isinstance(value, Integral):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             raise BadValue(f"{name} must be a whole number, got {value!r}")
         if value < 1:
             raise BadValue(f"{name} must be at least 1, got {value}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,9 +31,27 @@ class UnknownName(TradeoffError, ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        near = near_names(name, known)
         way_out = f"did you mean {', '.join(near)}?" if near else hint or f"known: {', '.join(known[:12])}"
         super().__init__(f"unknown {kind} {name!r}; {way_out}")
+
+
+def near_names(name: str, known: Sequence[str], most: int = 3) -> list[str]:
+    """Names that somebody may have meant: those that contain what was written, then those spelt alike.
+
+    Capitals and versions (-v0) do not count, since every environment has one.
+    """
+    wanted = _stem(name)
+    stems: dict[str, list[str]] = {}
+    for full in sorted(known, reverse=True):  # the latest version first
+        stems.setdefault(_stem(full), []).append(full)
+    within = sorted((stem for stem in stems if len(wanted) > 2 and wanted in stem), key=len)
+    alike = get_close_matches(wanted, stems, n=most, cutoff=0.65)
+    return [full for stem in dict.fromkeys(within + alike) for full in stems[stem]][:most]
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"-v\d+$", "", name.lower())
 
 
 class BadValue(TradeoffError, ValueError):

@@ -89,10 +89,12 @@ def constrained_front(
 
     bounds: [n] the values to try, or how many, evenly from the strictest that can be kept to the one that no longer
     binds; the bound written in `limits` is not read. Returns the bounds [n] and an optimum for each; arguments and
-    errors as in `constrained_optimum`.
+    errors as in `constrained_optimum`, and ValueError for no limit.
     """
     space = flows(problem, horizon=horizon, average=average)
     wanted = as_vector(weights, problem.reward.shape[2], "weights")
+    if not limits:
+        raise ValueError("limits holds none; give the one whose bound is swept first, then those that are held")
     first, *rest = _checked(limits, problem.reward.shape[2])
     if isinstance(bounds, int):
         free = _solve(space, wanted, rest).returns[first.channel]

@@ -172,6 +172,11 @@ def one_line(box: str, program: str) -> str:
         lines, rules = lines[2:], [i - 2 for i in rules[1:]]
     said = " ".join(lines[: rules[0] if rules else None])
     wrong = re.sub(r"^Error parsing method[.\w]*: ", "", said.strip())
+    union = re.match(r"(?:Error parsing )?(--[\w-]+): no type matching (.*?) could be .*? from \[(.*?)\]", wrong)
+    if union:  # the parser's own account of it is long
+        option, kinds, given = union.groups()
+        wanted = "numbers, or None" if "None" in kinds else "numbers"
+        wrong = f"{option} takes {wanted}, got {given.replace(chr(39), '').replace(',', '')}"
     near = re.search(r"Perhaps you meant:\s*(--\S+)", " ".join(lines))
     hint = f"; perhaps {near[1]}?" if near else ""
     return f"{wrong or text.strip()}{hint}; `{program} --help` lists the options"

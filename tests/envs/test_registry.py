@@ -152,3 +152,16 @@ def test_the_list_names_each_id_once_and_says_what_make_would_use():
     for id in ("minecart-v0", "mo-walker2d-v5"):
         assert make(id).spec.backend == backends[id]
     assert {entry.id for entry in listed if entry.exact} >= {"deep-sea-treasure-v0", "fruit-tree-v0"}
+
+
+def test_versions_and_capitals_do_not_make_a_name_near():
+    with pytest.raises(UnknownName, match="unknown environment 'nope-v0'; `tradeoff envs` lists them"):
+        make("nope-v0")
+    with pytest.raises(UnknownName, match="did you mean HalfCheetah-v5"):
+        make("halfcheetah")
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_a_truth_value_is_no_number_of_environments(count):
+    with pytest.raises(TradeoffError, match=f"num_envs must be a whole number, got {count}"):
+        make("deep-sea-treasure-v0", count)

@@ -292,6 +292,11 @@ def dense_program(arrays, discount, limit, unit):
     return linprog(-pay[:, 0] * unit, A_eq=balance.T, b_eq=arrays["start"], A_ub=pay[None, :, 1], b_ub=[limit])
 
 
+def test_a_front_without_a_limit_is_refused(two_state):
+    with pytest.raises(ValueError, match="limits holds none; give the one whose bound is swept first"):
+        constrained_front(finite_problem(**two_state, discount=0.9), [1.0, 0.0], [])
+
+
 def test_fronts_and_infeasible_limits_in_small_units(two_state):
     plain = finite_problem(**two_state, discount=0.9)
     small = finite_problem(**two_state | {"reward": two_state["reward"] * [1e6, 1e-9]}, discount=0.9)

@@ -49,6 +49,7 @@ def test_what_cannot_be_run_is_refused_before_anything_starts(
         (["--weights", -0.5, 1.5], "expected numbers >= 0"),
         (["--weights", 0, 0], "at least one above 0"),
         (["--minimum", 1], "treasure, time"),
+        (["--minimum", "x", "None"], "--minimum takes numbers, or None, got x None; `tradeoff evaluate --help`"),
         (["--minimum", 1000, "None"], "the closest returns"),
         (["--episodes", 0], "episodes must be at least 1"),
     ],
