@@ -141,6 +141,11 @@ class EpisodicLearner(Loop):
     def _collect(self, theta: Tensor, episodes: int) -> Trajectories:
         return self.source.collect(self.model, theta, self.population.observations, self.generator, episodes)
 
+    def most_steps(self, longest: int | None) -> int:
+        """See Loop.most_steps; where no longest episode is known, one step of each."""
+        episodes = sum(request.episodes for request in self.estimator.plan(self.population.theta).values())
+        return episodes * len(self.population) * (longest or 1)
+
     @torch.no_grad()
     def prepare(self, data: Trajectories) -> Episodes:
         """What the estimator sees of a record."""

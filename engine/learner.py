@@ -62,6 +62,10 @@ class Learner(Loop):
             self._count(data)
         return data
 
+    def most_steps(self, longest: int | None) -> int:
+        """See Loop.most_steps."""
+        return len(self.estimator.plan(self.population.theta)) * super().most_steps(longest)
+
     def _collect(self, theta: Tensor) -> Trajectories:
         return self.source.collect(self.model, theta, self.population.observations, self.generator)
 

@@ -69,6 +69,10 @@ class Loop(ABC):
     def _remember(self, data: Data) -> None:
         """What the next turn should know."""
 
+    def most_steps(self, longest: int | None) -> int:
+        """Real environment steps that the next turn takes at most; longest: of an episode, None where nobody knows."""
+        return self.source.most_steps
+
     def _report(self) -> dict[str, Tensor]:
         """What else a logger may want, per policy."""
         return {}

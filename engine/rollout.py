@@ -116,6 +116,11 @@ class Rollout:
         self.observation = reset(self.env, seed, (self.policies, self.env.num_envs // self.policies))
         self.start = torch.ones(self.observation.shape[:2], dtype=torch.bool, device=self.observation.device)
 
+    @property
+    def most_steps(self) -> int:
+        """Real environment steps of one call of `collect`."""
+        return self.steps * self.env.num_envs * self.env.spec.repeat
+
     @torch.no_grad()
     def collect(self, model: ActorCritic, theta: Tensor, moments: Moments, generator: Generator) -> Trajectories:
         """See Source.collect. Raises: as `play`; no episode then goes on, and nothing was counted."""
@@ -124,7 +129,7 @@ class Rollout:
         here = self.env, model, theta, by, self.observation, self.start
         data, self.observation = play(*here, noises, [], self.conditions, self.taken)
         self.start = data.ended[-1]
-        self.taken += self.steps * self.env.num_envs * self.env.spec.repeat
+        self.taken += self.most_steps
         return data
 
     def state_dict(self) -> dict[str, Any]:

@@ -89,7 +89,9 @@ class Run(ABC):
     """The state of a run between two iterations. Everything that matters is in `state_dict`."""
 
     model: ActorCritic
+    learner: Any  # a Loop
     iteration = 0
+    dearest = 0  # real environment steps of the dearest evaluation so far
     at_rest = True  # whether the run stands at a point where checkpoints fall
     rested: int | None = None  # seed of the last `rest`
 
@@ -149,8 +151,38 @@ class Run(ABC):
 
     @property
     def done(self) -> bool:
-        """Whether the budget is spent; not before the first iteration, whatever a reference point took."""
-        return self.iteration > 0 and self.total >= self.config.steps
+        """Whether nothing but the last evaluation is left of the budget."""
+        return self.total + self.evaluation_steps >= self.config.steps
+
+    @property
+    def longest(self) -> int | None:
+        """Real environment steps of the longest episode of an evaluation; None where nobody knows."""
+        longest = self.spec.horizon or self.cut
+        return None if longest is None else longest * self.spec.repeat
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Real environment steps that the next evaluation takes at most; where nobody knows, as many as the dearest."""
+        if self.longest is None:
+            return self.dearest
+        return len(self.learner.population) * self.config.episodes * self.longest
+
+    def evaluated(self, scores: Scores) -> None:
+        """Count what an evaluation during training took."""
+        self.steps["evaluation"] += scores.steps
+        self.dearest = max(self.dearest, scores.steps)
+
+    def check_budget(self) -> None:
+        """Raise ValueError where the budget is too small for one more iteration and its evaluation."""
+        iteration, evaluation = self.learner.most_steps(self.longest), self.evaluation_steps
+        least = self.total + iteration + evaluation
+        if self.config.steps < least:
+            taken = f"{self.total:,} are taken, " if self.total else ""
+            raise ValueError(
+                f"steps is {self.config.steps:,}, too few: {taken}an iteration takes {iteration:,} and an evaluation "
+                f"({len(self.learner.population)} policies x {self.config.episodes} episodes) up to {evaluation:,}; "
+                f"give at least {least:,}, or fewer policies, environments or episodes"
+            )
 
     @property
     @abstractmethod
@@ -182,6 +214,7 @@ class Run(ABC):
             "iteration": self.iteration,
             "rested": self.rested,
             "steps": dict(self.steps),
+            "dearest": self.dearest,
             "history": self.history,
         }
 
@@ -189,6 +222,7 @@ class Run(ABC):
         """Go on exactly from `state_dict`'s answer."""
         self.generator.set_state(state["generator"])
         self.iteration, self.rested, self.steps = state["iteration"], state["rested"], dict(state["steps"])
+        self.dearest = state.get("dearest", 0)  # older checkpoints do not say
         self.history = list(state["history"])
 
 
@@ -212,6 +246,9 @@ def complete(
         stamp: what checkpoints should hold besides the state of the run.
     """
     from tradeoff.engine.progress import bar
+
+    if run.iteration == 0:
+        run.check_budget()
 
     def save() -> None:
         if out is not None:

@@ -85,7 +85,7 @@ class Training(Run):
         """Play the policies as they are, sampling included, and note what the learner says of itself."""
         scores = self.score(self.learner.population, self.config.episodes, deterministic=False)
         trained = self.steps["training"]  # before the evaluation, which no method's curve is charged for
-        self.steps["evaluation"] += scores.steps
+        self.evaluated(scores)
         value = self.config.value(scores.mean, self.spec)
         said = {name: x.double().tolist() for name, x in record.items() if name != "returns"}
         length = scores.lengths.double().mean(1).tolist()

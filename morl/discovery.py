@@ -133,7 +133,7 @@ class Discovery(Run):
         """Evaluate the population and offer it to the archive."""
         assert self.learner is not None
         scores = self.score(self.learner.population, self.config.episodes)
-        self.steps["evaluation"] += scores.steps
+        self.evaluated(scores)
         points = scores.mean[:, : len(self.spec.objectives)].cpu().numpy()
         self.archive.offer(points, self.preferences, self.learner.population)
         row: dict[str, Any] = {"steps": self.total, **indicators(self.archive.points, self.reference)}

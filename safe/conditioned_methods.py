@@ -78,7 +78,7 @@ class ConditionedRun(ConstrainedConfig):
         given, shares = self.constraints(run.spec), self.shares(run.spec)
         unit = sweep_points(given, self.sweep)
         limits = at(given, unit).round(decimals=9)
-        table: PriceTable = run.learner.scalarizer  # type: ignore[assignment]
+        table: PriceTable = run.learner.scalarizer
         prices = hats(unit, self.solver.nodes) @ table.multiplier.unflatten(0, (self.policies, -1)).cpu()
         best = [exact_optimum(named(given, x), run.spec, run.discount, shares.tolist()) for x in limits]
         bound = bind(given, run.spec, discount=run.discount)
@@ -87,7 +87,7 @@ class ConditionedRun(ConstrainedConfig):
         front = front_rows(given, limits, value, measured, prices)
         for row, x in zip(front, best * self.policies, strict=True):
             row |= {} if x is None else {"exact_value": x.value}
-        trained, watch = run.steps["training"] // self.policies, run.learner.episodes.watch  # type: ignore[attr-defined]
+        trained, watch = run.steps["training"] // self.policies, run.learner.episodes.watch
         return {
             "limit_ranges": [
                 {"cost": c.cost, "sense": c.sense, "scale": c.scale, "low": c.limits[0], "high": c.limits[1]}

@@ -179,7 +179,7 @@ class ConstrainedConfig(TrainingConfig):
         if run.history and "prices" in run.history[-1]:
             by_limit = zip(*run.history[-1]["prices"], strict=True)
             found["prices"] = dict(zip(bound.names(), map(list, by_limit), strict=True))
-        watch: Watch = run.learner.episodes.watch  # type: ignore[attr-defined]
+        watch: Watch = run.learner.episodes.watch
         found["never_feasible"] = watch.verdict(run.steps["training"] // self.policies)
         found["never_moved"] = watch.idle()
         best = exact_optimum(given, run.spec, run.discount, shares)

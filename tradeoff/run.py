@@ -100,15 +100,21 @@ def resume(out: Path | str, *, quiet: bool = False, trust_code: bool = False, **
         return _finish(run, folder, quiet, changed, metrics)
 
 
-def prepare(settings: Settings) -> Run:
-    """Build all of a run without touching the disk, so that whatever is wrong is known before anything starts."""
+def prepare(settings: Settings, *, budget: bool = True) -> Run:
+    """Build all of a run without touching the disk, so that whatever is wrong is known before anything starts.
+
+    budget: whether its steps must suffice; False where it goes on from a checkpoint.
+    """
     if not 1 <= settings.threads <= MOST_THREADS:
         raise BadInput(f"threads must lie between 1 and {MOST_THREADS}, got {settings.threads}")
     check_device(settings.config.device)
     check_memory(settings.config)
     torch.set_num_threads(settings.threads)
     with as_bad_input():
-        return settings.config.start()
+        run = settings.config.start()
+        if budget:
+            run.check_budget()
+    return run
 
 
 def restored(wanted: Settings, written: Settings, folder: Path) -> tuple[Run, dict[str, Any] | None]:
@@ -124,7 +130,7 @@ def restored(wanted: Settings, written: Settings, folder: Path) -> tuple[Run, di
     def load(state: dict[str, Any]) -> tuple[Run, dict[str, Any] | None]:
         stage = check_belongs(written, state.get("settings"), folder)
         with as_written():
-            run = prepare(wanted)
+            run = prepare(wanted, budget=False)
         with as_damage():
             _load(run, state)
         if stage["settings"]["horizon"] != wanted.config.horizon:
@@ -153,8 +159,9 @@ def _load(run: Run, state: dict[str, Any]) -> None:
 
 def _change(run: Run, folder: Path, old: Settings, new: Settings, changes: dict[str, Any]) -> Settings:
     """Note changed settings in config.json, once the results they outdate are out of the way."""
-    if "steps" in changes and new.config.steps <= run.total:
-        raise BadInput(f"steps {new.config.steps} are spent: the run has made {run.total}; give more")
+    if "steps" in changes:
+        with as_bad_input():
+            run.check_budget()
     before = {name: getattr(old.config, name) for name in changes}
     change = {"at": run.total, "before": before, "after": changes}
     kind = kind_in(folder)

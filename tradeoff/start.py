@@ -35,7 +35,7 @@ def adopt(run: Run, source: Path) -> None:
     kind = kind_in(source)
     assert kind is not None, "origin has looked"
     result: Result = kind.load(source)
-    learner: Any = run.learner  # type: ignore[attr-defined]
+    learner: Any = run.learner
     here, there = (_flat(model_state(model)) for model in (learner.model, result.model))
     differing = [name for name in here if here[name] != there.get(name)]
     if differing:
