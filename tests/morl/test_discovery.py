@@ -142,7 +142,7 @@ def test_every_real_step_is_counted(env: str, monkeypatch: pytest.MonkeyPatch) -
     assert rows[-1]["steps"] == counted["training"] + counted["evaluation"]
     # Stage 1 takes 3 x 4 x 8 = 96 steps an iteration, stage 2 at most 2 x 2 x 4 x 8 = 128, and an evaluation at most
     # 4 x 2 episodes of 6 steps.
-    assert rows[0]["steps"] == 96 and 1000 <= rows[-1]["steps"] < 1000 + 128 + 48
+    assert rows[0]["steps"] == 96 and 1000 - 48 <= rows[-1]["steps"] < 1000 + 128
     assert all(row["steps"] < 1000 for row in rows[:-1])
 
 

@@ -91,7 +91,7 @@ def test_weights_of_the_wrong_number_are_refused_before_training(name: str) -> N
 
 
 def test_costs_are_reported_and_have_no_weight() -> None:
-    config = PPO(env="safe-deep-sea-treasure-v0", steps=600, final_episodes=2, learner=LEARNER)
+    config = PPO(env="safe-deep-sea-treasure-v0", steps=600, episodes=1, final_episodes=2, learner=LEARNER)
     spec = make(config.env).spec
     run = config.start()
     m, k = len(spec.objectives), len(spec.costs)

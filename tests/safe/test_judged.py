@@ -58,7 +58,8 @@ def test_a_run_is_judged_by_what_it_was_asked(
     scale: str, limit: str, discount: float, unit: str, tmp_path: Path
 ) -> None:
     kind = METHODS["lagrangian"]
-    config = replace(kind(), limit=(limit,), scale=scale, discount=discount, steps=1500, policies=1, final_episodes=6)
+    steps = 2048 + 500  # an iteration and an evaluation of five episodes
+    config = replace(kind(), limit=(limit,), scale=scale, discount=discount, steps=steps, policies=1, final_episodes=6)
     found = config.run()
     # 1, 1.5, 1.75, ... is what 1, 2, 3 steps cost at half; sums of 1 - 2^-t at the discount 1/2 give the steps t back.
     paid = -found.returns[0, :, 1]
@@ -92,7 +93,7 @@ def test_a_limit_is_judged_by_the_likeliest_actions_too() -> None:
 
 def test_a_run_judges_its_last_episodes_by_both_ways_of_acting() -> None:
     kind = METHODS["lagrangian"]
-    found = replace(kind(), limit=("time>=-6",), steps=900, policies=2, final_episodes=5).run()
+    found = replace(kind(), limit=("time>=-6",), steps=2 * (2048 + 500), policies=2, final_episodes=5).run()
     likeliest = found.indicators["likeliest_actions"]
     for said, played in ((found.indicators, found.returns), (likeliest, found.deterministic_returns)):
         assert np.array(said["violation"])[:, 0] == pytest.approx(-6 - played[..., 1].mean(1))

@@ -123,7 +123,7 @@ def test_an_interrupted_run_of_choices_ends_as_if_it_had_not_been(tmp_path: Path
     learner = replace(QUICK, warmup=60, environments=2, batch=16, hidden=(8, 8), **unread)
     config = METHODS[name](
         env="safe-grid-v0", limit=("lava<=0.02", "mud<=0.01"), scale="average", learner=learner, episodes=2,
-        final_episodes=3, evaluate_every=4, policies=3, steps=600,
+        final_episodes=3, evaluate_every=4, policies=3, steps=600, horizon=20,
     )  # fmt: skip
     turns = iter(range(1, 10**6))
     with pytest.raises(Interrupted):

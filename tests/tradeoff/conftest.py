@@ -14,11 +14,11 @@ import torch
 from tradeoff.cli import main
 
 SMALL = [
-    *("--env", "deep-sea-treasure-v0", "--steps", "8000", "--seed", "3", "--policies", "3", "--environments", "4"),
-    *("--evaluate-every", "3", "--extension-iterations", "4", "--select", "2", "--extension", "0.4", "--episodes", "5"),
+    *("--env", "deep-sea-treasure-v0", "--steps", "5500", "--seed", "3", "--policies", "3", "--environments", "4"),
+    *("--evaluate-every", "3", "--extension-iterations", "4", "--select", "2", "--extension", "0.4", "--episodes", "1"),
     *("--rollout-steps", "32", "--epochs", "4", "--minibatches", "4", "--learning-rate", "0.002", "--entropy", "0.05"),
 ]
-"""Eleven iterations, from the eighth on in stage 2; evaluations, and with them checkpoints, at least every third."""
+"""Twelve iterations, from the ninth on in stage 2; evaluations, and with them checkpoints, at least every third."""
 RESULTS = ("config.json", "front.csv", "indicators.json", "metrics.csv")
 
 

@@ -58,7 +58,8 @@ def test_rows_say_what_the_runs_say(finished: Path) -> None:
         assert float(row["excess"]) == pytest.approx(-6 - time), "time must stay above -6"
         curve = np.array([record["returns"][0] for record in run.history])
         assert float(row["strong_violation"]) == pytest.approx(np.maximum(-6 - curve[:, 1], 0).mean())
-        assert int(row["real_steps"]) >= 2000 and float(row["seconds"]) > 0
+        # An evaluation takes at most 2 episodes x 100 steps, an iteration 32 steps in 4 environments.
+        assert 2000 - 200 <= int(row["real_steps"]) < 2000 + 128 and float(row["seconds"]) > 0
 
 
 def test_what_is_finished_is_not_trained_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +90,7 @@ def test_policies_of_one_run_count_like_runs_and_each_has_its_steps(tmp_path: Pa
     assert json.loads((tmp_path / "standings.json").read_text())[0]["runs"] == 2
     run = Trained.load(tmp_path / "crpo-deep-sea-treasure-v0-4")
     steps, turn = run.indicators["real_environment_steps"], 2 * 32 * 4  # policies x steps x environments
-    assert 4000 <= steps["training"] + steps["evaluation"] < 4000 + turn + 2 * 2 * 200
+    assert 4000 - 2 * 2 * 100 <= steps["training"] + steps["evaluation"] < 4000 + turn
     assert len(run.history) in (4, 5), "evaluations as often as with one policy"
 
 

@@ -29,8 +29,9 @@ from tradeoff.run import restored
 from tradeoff.settings import read_settings
 
 COUNT = int(os.environ.get("DAMAGES", "60"))
-WORDS = ("mo-pg", "--env", "deep-sea-treasure-v0", "--utility", "linear", "--hidden", "4", "--batch", "8", "--steps",
-         "2500", "--evaluate-every", "2", "--episodes", "2", "--final-episodes", "2", "--quiet")  # fmt: skip
+WORDS = ("mo-pg", "--env", "deep-sea-treasure-v0", "--horizon", "20", "--utility", "linear", "--hidden", "4",
+         "--batch", "8", "--steps", "2500", "--evaluate-every", "2", "--episodes", "2", "--final-episodes", "2",
+         "--quiet")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

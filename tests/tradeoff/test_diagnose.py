@@ -36,7 +36,7 @@ def _train(folder: Path, *words: str) -> Path:
     return folder
 
 
-ARMS = ("mo-pg", "--env", "two-arms", "--hidden", "4", "--steps", "48", "--utility", "linear", "--policies", "2",
+ARMS = ("mo-pg", "--env", "two-arms", "--hidden", "4", "--steps", "50", "--utility", "linear", "--policies", "2",
         "--evaluate-every", "1", "--episodes", "1", "--learning-rate", "1e-4", "--baseline", "none",
         "--no-centre")  # fmt: skip
 

@@ -17,7 +17,8 @@ from tradeoff.safe.constraints import Constraint
 from tradeoff.safe.report import safety_report
 from tradeoff.safety_picture import MOST, _panel, bin_edges, window
 
-WORDS = ("--env", "deep-sea-treasure-v0", "--policies", "2", "--steps", "1000", "--final-episodes", "3", "--quiet")
+WORDS = ("--env", "deep-sea-treasure-v0", "--policies", "2", "--steps", "1000", "--episodes", "1",
+         "--final-episodes", "3", "--quiet")  # fmt: skip
 
 
 def trained(folder: Path, limit: str = "time>=-6", words: tuple[str, ...] = ()) -> Path:

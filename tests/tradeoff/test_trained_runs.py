@@ -37,7 +37,9 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert float(first["treasure"]) == pytest.approx(returns[0, :, 0].mean())
     assert float(first["time_stderr"]) == pytest.approx(np.std(returns[0, :, 1], ddof=1) / 10**0.5)
     steps = scores["real_environment_steps"]
-    assert steps["total"] == steps["training"] + steps["evaluation"] + steps["final_evaluation"] > 6000
+    assert steps["total"] == steps["training"] + steps["evaluation"] + steps["final_evaluation"]
+    # An evaluation takes at most 2 policies x 3 episodes x 100 steps, an iteration 2 policies x 4 environments x 16.
+    assert 6000 - 600 <= steps["training"] + steps["evaluation"] < 6000 + 128
 
 
 @pytest.mark.parametrize(("scale", "limit"), [("episodic", "time>=-6"), ("average", "treasure<=0.5")])
