@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tradeoff.envs.errors import UnknownName
 from tradeoff.errors import BadInput, as_bad_input
+from tradeoff.memory import check_memory
 from tradeoff.registry import METHODS, recommended, spec_of
 from tradeoff.results import kind_in
 from tradeoff.suites import SUITES, Task
@@ -84,6 +85,15 @@ def _base(method: str, task: Task, plan: Plan) -> Any:
             method, task.env, limit=task.limit, margin=plan.margin, policies=plan.policies,
             steps=plan.steps * plan.policies, episodes=plan.episodes, final_episodes=plan.final_episodes,
         )  # fmt: skip
+
+
+def check_budgets(todo: Sequence[Job]) -> None:
+    """Raise BadInput where a run that has not begun could not: before the first one is trained."""
+    fresh = (job.config for job in todo if not (job.folder / "config.json").is_file())
+    for config in dict.fromkeys(replace(config, seed=0) for config in fresh):
+        check_memory(config)
+        with as_bad_input(f"{config.name} on {config.env}: "):
+            config.start().check_budget()
 
 
 def workers(asked: int | None) -> int:

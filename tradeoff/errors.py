@@ -44,14 +44,17 @@ def check_place(path: Path, option: str = "--out") -> None:
 
 
 @contextmanager
-def as_bad_input() -> Iterator[None]:
-    """Turn a ValueError about what a user gave into BadInput, so that a ValueError elsewhere stays a bug."""
+def as_bad_input(about: str = "") -> Iterator[None]:
+    """Turn a ValueError about what a user gave into BadInput, so that a ValueError elsewhere stays a bug.
+
+    about: what the complaint begins with.
+    """
     try:
         yield
     except TradeoffError:
         raise
     except ValueError as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(f"{about}{error}") from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ HORIZON, REPEAT, POLICIES = 12, 3, 2
 MODEL = finite_arrays(np.ones((1, 2, 1)), [[[0.5], [2.0]]], cost=[[[0.0], [1.0]]], horizon=HORIZON)
 LEARNER = LearnerConfig(rollout_steps=8, environments=4, epochs=1, minibatches=2, hidden=(8,))
 SHORT: dict[str, Any] = {
-    "env": "long-shifts", "limit": ("4",), "policies": POLICIES, "repeat": REPEAT, "steps": 300, "evaluate_every": 1,
+    "env": "long-shifts", "limit": ("4",), "policies": POLICIES, "repeat": REPEAT, "steps": 312, "evaluate_every": 1,
     "episodes": 5, "final_episodes": 10, "learner": LEARNER,
 }  # fmt: skip
 
@@ -48,8 +48,9 @@ def test_real_steps_are_counted_and_sums_are_those_of_the_whole_episode(kind: An
 
 
 def test_a_finished_run_is_played_as_it_was_trained(tmp_path: Path) -> None:
-    words = ["--env", "long-shifts", "--limit", "4", "--repeat", "3", "--steps", "500", "--quiet"]
-    assert main(["train", "lagrangian", *words, "--out", str(tmp_path / "run")]) == 0
+    # 8 rounds of 3 steps in 16 environments are 384 steps, an evaluation of 5 episodes of 12 steps 60.
+    words = ["--env", "long-shifts", "--limit", "4", "--repeat", "3", "--steps", "444", "--rollout-steps", "8"]
+    assert main(["train", "lagrangian", *words, "--quiet", "--out", str(tmp_path / "run")]) == 0
     worn = replay(tmp_path / "run", episodes=20, seed=3).scores["sampled"].returns[0, :, 1]
     assert (worn % REPEAT == 0).all() and 0 < worn.mean() < HORIZON
 

@@ -167,6 +167,14 @@ def test_limits_that_no_run_can_keep_stop_the_suite_before_its_first_run(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_suite_whose_steps_hold_no_iteration_and_evaluation_is_refused(refuses: Refuses, tmp_path: Path) -> None:
+    # 2 policies x 4 environments x 32 steps, and 2 policies x 3 episodes x 100 steps.
+    words = ["benchmark", "safe-small", "--envs", "deep-sea-treasure-v0", "--methods", "crpo", "--policies", "2"]
+    said = refuses(*words, "--episodes", "3", "--steps", "427", "--out", tmp_path / "runs")
+    assert "crpo on deep-sea-treasure-v0: steps is 854, too few" in said and "give at least 856" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_suites_name_what_exists() -> None:
     from tradeoff.registry import spec_of
 
