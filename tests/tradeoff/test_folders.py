@@ -229,7 +229,7 @@ def test_where_folders_cannot_be_locked_a_file_is_and_a_killed_process_leaves_no
         held.kill()
     assert (fresh / LOCK).exists(), "what a kill leaves is no run"
     assert main(["resume", str(run), "--quiet"]) == 0
-    trained(fresh, steps=500)
+    trained(fresh, steps=640 + 80)  # an iteration and its evaluation
     with owned(run), pytest.raises(Busy), owned(run):
         raise AssertionError("held twice")
 

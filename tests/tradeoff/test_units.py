@@ -46,7 +46,7 @@ def test_decimal_units_change_a_run_by_rounding_only(method: str) -> None:
     """They round in every product. What single precision leaves (2^-24 = 6e-8 of a parameter near 1, an iteration each)
     was at most 3e-7; methods that solve with curvature (cpo, pcpo) make thousands of times as much of it.
     """
-    plain = _trained(method, (ONE, ONE, ONE))
+    plain = _trained(method, (1.0, 1.0, 1.0))
     for name, units in DECIMAL.items():
         other = _trained(method, units)
         torch.testing.assert_close(other, plain, rtol=0, atol=3e-6, msg=lambda m, name=name: f"{name}: {m}")
