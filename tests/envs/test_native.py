@@ -97,7 +97,8 @@ def stacked(space: Space, several: list[Any]) -> Any:
 
 
 def config_for(method: str, env: str) -> RunConfig:
-    config = recommended(method, env, steps=40, seed=1)
+    reference = 32 * 5 if method == "weighted-sum" else 0  # steps of the episodes that a reference point is made of
+    config = recommended(method, env, steps=reference + 40, seed=1)
     learner = replace(config.learner, environments=2, rollout_steps=5, epochs=1, minibatches=1, hidden=(4,))
     return replace(config, learner=learner, policies=2, evaluate_every=2, episodes=1, final_episodes=2)
 
