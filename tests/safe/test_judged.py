@@ -106,10 +106,11 @@ PRICED = {"reload", "lagrangian", "pid-lagrangian", "augmented-lagrangian", "ipo
 @pytest.mark.parametrize("method", sorted({**METHODS, **BUDGETS}))
 def test_methods_with_prices_tell_them_and_no_other_does(method: str) -> None:
     # Time is at least 1, so a budget of 6 for it fits all of them.
+    # Iterations take 2 x 8 x 16 = 256 steps, an evaluation up to 2 x 2 x 100 = 400: three iterations.
     kind, env = {**METHODS, **BUDGETS}[method], "safe-deep-sea-treasure-v0"
     learner = replace(kind().learner, rollout_steps=16, environments=8, hidden=(8,), epochs=2, minibatches=2)
     run = replace(
-        kind(), env=env, limit=("time<=6",), steps=700, policies=2, episodes=2, final_episodes=2, learner=learner
+        kind(), env=env, limit=("time<=6",), steps=1000, policies=2, episodes=2, final_episodes=2, learner=learner
     ).start()
     complete(run)
     found = run.result()
