@@ -72,6 +72,15 @@ def test_saute_pays_the_unsafe_reward_below_zero_only_and_reports_true_costs() -
     assert [s.cost[0, 0].item() for s in steps] == [1, 1, 1, 0]
 
 
+def test_one_overspent_budget_of_two_is_enough() -> None:
+    # Every step costs (1, 1) of limits 1 and 100: the first budget is overspent at the second step.
+    model = finite_arrays(np.ones((1, 1, 1)), np.ones((1, 1, 1)), cost=np.ones((1, 1, 2)), horizon=4)
+    for limits in ((1.0, 100.0), (100.0, 1.0)):
+        env = Budget(make_tabular(model, 1, costs=("wear", "noise")), limits)
+        env.reset(0)
+        assert [s.reward.item() for s in _walk(env, [[0]] * 3)] == [1, 0, 0]
+
+
 def test_simmer_widens_the_budget_for_episodes_that_begin_later() -> None:
     env = _budget(mode="simmer", first_share=0.25, unsafe_reward=-3.0)
     assert env.reset(0)[0, -1] == 0.25
@@ -163,6 +172,11 @@ def test_a_budget_saved_as_shares_goes_on() -> None:
     env = _budget(mode="watch", discount=HALVES)
     env.load_state_dict({"env": env.env.state_dict(), "left": torch.full((2, 1), 0.5), "share": 1.0})
     assert [s.final_observation[0, -1].item() for s in _walk(env, [[1, 1]] * 2)] == [0, -1]
+    # Half of the limit may be spent and a quarter is left; then 1 of 2 is spent. What is free is never used up.
+    for limit, left, after in ((2.0, 0.25, -0.25), (np.inf, 0.5, 0.5)):
+        env = _budget((limit,), mode="simmer")
+        env.load_state_dict({"env": env.env.state_dict(), "left": torch.full((2, 1), left), "share": 0.5})
+        assert _walk(env, [[1, 1]])[0].final_observation[0, -1] == after
 
 
 def test_over_budget_at_the_last_step_is_a_termination() -> None:

@@ -57,6 +57,19 @@ def test_episodes_count_each_and_unfinished_ones_not(bound: Bound) -> None:
     assert returns.update(_steps([7, 7], [False, False]))[0, 1].item() == pytest.approx(3.0)
 
 
+def test_an_iteration_counts_by_the_episodes_that_ended_in_it(bound: Bound) -> None:
+    """An episode of cost 4, then, at 6 / 7 of the weight, two of cost 1: (4 + 6 * 2) / (1 + 6 * 2) = 16 / 13.
+
+    All take two steps, of which critics of discount .9 see (1.9 + 1) / 2 = 1.45: a limit of 3 is 3 * 1.45 / 2.
+    """
+    returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.9)
+    returns.expect(_row(1.0), _row(1.0))
+    returns.update(_steps([4, 0], [False, True]))
+    found = returns.update(_steps([1, 0, 1, 0], [False, True, False, True]))
+    assert found[0, 1].item() == pytest.approx(16 / 13)
+    assert returns.limit.item() == pytest.approx(3 * 1.45 / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("scale", "discount", "level"), [("average", 1.0, 2.0), ("discounted", 0.75, 8.0), ("per-step", 0.75, 2.0)]
 )
@@ -110,6 +123,7 @@ def test_gains_are_converted_as_even_costs_are(channels: Callable[..., EnvSpec])
 
     assert unit("episodic", 0.9, 1000, 0.99) == pytest.approx(0.1, rel=1e-4)
     assert unit("discounted", 0.5, 3, 0.9) == pytest.approx((1 + 0.9 + 0.81) / 1.75)
+    assert unit("per-step", 0.5, 3, 0.9) == pytest.approx((1 + 0.9 + 0.81) / (1.75 * 0.5))
     assert unit("average", 1.0, None, 0.5) == pytest.approx(2.0)
     assert unit("episodic", 1.0, None, 0.9) == unit("average", 1.0, None, 1.0) == 1.0, "nobody knows how long"
     assert per_unit(3.0, (2.0, 0.5)) == (6.0, 1.5) and per_unit((1.0, 4.0), (2.0, 0.5)) == (2.0, 2.0)
@@ -125,3 +139,14 @@ def test_averages_go_on_from_a_file_and_begin_anew_from_an_older_one(bound: Boun
     later = _steps([1, 0, 1], [False, True, False])
     assert torch.equal(one.update(later), other.update(later))
     assert old.update(later)[0, 1].isnan() and old.latest[0, 1] == 1
+
+
+def test_an_episode_that_goes_on_over_a_file_keeps_its_length(bound: Bound) -> None:
+    """Two steps before the file and two after it, discount 1/2: (4 - (1 - 1/16)) / 4 * 2 = 1.53125 of 4 are seen."""
+    one, other = (ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.5) for _ in range(2))
+    one.expect(_row(1.0), _row(1.0))
+    one.update(_steps([1, 1], [False, False]))
+    other.load_state_dict(one.state_dict())
+    later = _steps([1, 1], [False, True])
+    other.update(later._replace(start=torch.zeros_like(later.start)))
+    assert other.latest[0, 1] == 4 and other.limit.item() == pytest.approx(3 * 1.53125 / 4)
