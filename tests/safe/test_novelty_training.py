@@ -100,7 +100,9 @@ def test_who_must_differ_takes_the_other_way_and_gives_up_nothing(grid, leftward
     alone = train(kind, policies=1, seed=seed).run()
     assert first_moves(alone, 0)[LEFT] > 0.9
     found = train(kind, policies=1, seed=seed, references=(leftward,), distance=0.5, **settings).run()
-    assert first_moves(found, 0)[RIGHT] > 0.8
+    # An episode that lacks novelty ends for IPD, long before the goal; CTNB's slope of the distance vanishes at 0.5,
+    # and who keeps that gains nothing by going right more often.
+    assert first_moves(found, 0)[RIGHT] > (0.95 if kind is IPD else 0.8)
     assert found.returns[0, :, 1].max() <= 1  # a mean of total variations, no sum
     assert found.returns[0, :, 1].mean() >= 0.5 and found.indicators["feasible"] == [True]
     assert found.indicators["value"][0] == pytest.approx(right * WORTH, rel=0.01)

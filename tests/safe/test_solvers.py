@@ -58,10 +58,9 @@ def test_without_a_binding_limit_it_is_ppo_bit_for_bit(name) -> None:
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_solver_lowers_a_cost_that_breaks_its_limit(name) -> None:
-    # Half of 4 steps cost 1 at first: 2 per episode, limit 1/10. A good step makes action 1 unlikely. CUP prices costs
-    # in nats, not in units of the objective.
+    # Half of 4 steps cost 1 at first: 2 per episode, limit 1/10. A good step makes action 1 unlikely.
     solver = SOLVERS[name]()
-    fast = {"rate": 5.0 if name == "cup" else 1.0} if "rate" in {f.name for f in fields(solver)} else {}
+    fast = {"rate": 1.0} if "rate" in {f.name for f in fields(solver)} else {}
     learner = _learner(replace(solver, **fast), config=replace(CONFIG, rollout_steps=16, learning_rate=0.03))
     _theta(learner, 20)
     assert (learner.episodes.latest[:, 1] < 1.0).all(), learner.episodes.latest

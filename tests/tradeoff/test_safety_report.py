@@ -181,7 +181,9 @@ def test_the_picture_shows_limit_and_bounds() -> None:
     assert widest <= np.ptp(axes.get_xlim()) / 39.9, "a bar at each of a few values, not bins between them"
     assert axes.get_xlim() == pytest.approx(window(report, costs))
     assert window(report, costs)[1] < report["cvar"].bound, "far bounds do not squeeze the bars"
-    assert any("beyond the picture" in text.get_text() for text in axes.get_legend().get_texts())
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [x.split()[-1] == "picture)" for x in said] == [False, False, False, True, False, False], said
+    assert f"{report['cvar'].bound:.4g} (beyond the picture)" in said[3]
     assert MOST == 12
 
 
