@@ -10,14 +10,12 @@ from tradeoff.registry import METHODS
 from tradeoff.safe.methods import ConstrainedConfig
 
 LIMITED = tuple(name for name, config in METHODS.items() if issubclass(config, ConstrainedConfig))
-CIRCLES = ("lagrangian",)  # plain ascent: only its average converges
-SHORT = tuple(name for name in LIMITED if name not in CIRCLES)
 
 
 def chosen() -> list[tuple[str, str, float]]:
     """One cell per method: ends and discounts take turns among those that are defined for it."""
     found = []
-    for i, name in enumerate(SHORT):
+    for i, name in enumerate(sorted(LIMITED, key=lambda name: name == "lagrangian")):
         mine = list(cells((name,), ENDS, GAMMAS))
         found.append(mine[i * 5 % len(mine)])
     return found
