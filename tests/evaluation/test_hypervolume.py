@@ -107,6 +107,16 @@ def test_monte_carlo_interval_covers_the_truth(front, truth):
     assert max(value.high - value.low for value in found) <= 0.02 * truth
 
 
+def test_monte_carlo_doubts_what_hardly_varies():
+    """Long boxes that hardly overlap: every place counts about the same, and the bound's own term remains.
+
+    7 log(4 / .05) / (3 (2^17 - 1)) = 7.80e-5 of their sum, of which the largest weight is at least 0.99.
+    """
+    front = 1.0 + 1e6 * np.eye(31)
+    found = hypervolume(front, np.zeros(31))
+    assert found.method == "monte-carlo" and found.value - found.low > 0.99 * 7.80e-5 * 31e6
+
+
 def test_monte_carlo_is_reproducible_and_widens_with_confidence():
     front, origin = staircase(31, 13), np.zeros(13)
     assert hypervolume(front, origin, seed=3) == hypervolume(front, origin, seed=3)

@@ -23,6 +23,12 @@ def test_a_curve_by_hand() -> None:
     assert (found.average_return, found.average_excess) == (8.5, -3.0)
 
 
+def test_the_last_fifth_is_rounded_to_whole_evaluations() -> None:
+    # A fifth of 8 is 1.6, so two: of the returns 6 and 7. A fifth of 2 is at least one.
+    assert curve(np.arange(8.0), np.arange(8.0), np.zeros(8)).average_return == 6.5
+    assert curve([1.0, 2.0], [4.0, 5.0], [0.0, 0.0]).average_return == 5.0
+
+
 def test_runs_that_are_never_or_not_at_last_feasible() -> None:
     never = curve([1.0, 2.0], [0.0, 0.0], [1.0, 2.0])
     assert math.isinf(never.first_feasible) and math.isinf(never.lasting_feasible)
