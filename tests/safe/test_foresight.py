@@ -60,14 +60,14 @@ def test_episodes_count_each_and_unfinished_ones_not(bound: Bound) -> None:
 def test_an_iteration_counts_by_the_episodes_that_ended_in_it(bound: Bound) -> None:
     """An episode of cost 4, then, at 6 / 7 of the weight, two of cost 1: (4 + 6 * 2) / (1 + 6 * 2) = 16 / 13.
 
-    All take two steps, of which critics of discount .9 see (1.9 + 1) / 2 = 1.45: a limit of 3 is 3 * 1.45 / 2.
+    All take two steps, of which critics of discount .9 see (1.9 + 1) / 2 = 1.45 on average, of the two.
     """
     returns = ForeseenReturns(bound(Constraint(cost="cost", limit=3.0)), 0.9)
     returns.expect(_row(1.0), _row(1.0))
     returns.update(_steps([4, 0], [False, True]))
     found = returns.update(_steps([1, 0, 1, 0], [False, True, False, True]))
     assert found[0, 1].item() == pytest.approx(16 / 13)
-    assert returns.limit.item() == pytest.approx(3 * 1.45 / 2, rel=1e-5)
+    assert returns.unit[0, 1].item() == pytest.approx(1.45 / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -149,4 +149,4 @@ def test_an_episode_that_goes_on_over_a_file_keeps_its_length(bound: Bound) -> N
     other.load_state_dict(one.state_dict())
     later = _steps([1, 1], [False, True])
     other.update(later._replace(start=torch.zeros_like(later.start)))
-    assert other.latest[0, 1] == 4 and other.limit.item() == pytest.approx(3 * 1.53125 / 4)
+    assert other.latest[0, 1] == 4 and other.unit[0, 1].item() == pytest.approx(1.53125 / 4)
