@@ -137,7 +137,7 @@ def save_numbered(folder: Path | str, number: int, state: dict[str, Any]) -> Pat
 
 def _set_aside(folder: Path) -> None:
     """Rename a directory that lies where a file belongs."""
-    free = (folder.with_name(f"not-{folder.name}{more}") for more in ("", *(f".{i}" for i in count(1))))
+    free = (folder.with_name(f"not-{folder.name}.{i}" if i else f"not-{folder.name}") for i in count())
     try:
         folder.rename(next(path for path in free if not os.path.lexists(path)))
     except OSError as error:
