@@ -37,7 +37,7 @@ class UnknownName(TradeoffError, ValueError):
 
 
 def near_names(name: str, known: Sequence[str], most: int = 3) -> list[str]:
-    """Names that somebody may have meant: those that contain what was written, then those spelt alike.
+    """Names that somebody may have meant: those that contain what was written, those spelt alike, those that begin so.
 
     Capitals and versions (-v0) do not count, since every environment has one.
     """
@@ -47,7 +47,9 @@ def near_names(name: str, known: Sequence[str], most: int = 3) -> list[str]:
         stems.setdefault(_stem(full), []).append(full)
     within = sorted((stem for stem in stems if len(wanted) > 2 and wanted in stem), key=len)
     alike = get_close_matches(wanted, stems, n=most, cutoff=0.65)
-    return [full for stem in dict.fromkeys(within + alike) for full in stems[stem]][:most]
+    beginnings = get_close_matches(wanted, {stem[: len(wanted)] for stem in stems}, n=most, cutoff=0.8)
+    begun = [stem for stem in stems if len(wanted) > 4 and stem[: len(wanted)] in beginnings]
+    return [full for stem in dict.fromkeys(within + alike + begun) for full in stems[stem]][:most]
 
 
 def _stem(name: str) -> str:

@@ -112,7 +112,7 @@ SHARED = {
     "learner": (LearnerConfig(rollout_steps=8, environments=4, epochs=1, minibatches=2, hidden=(4,)), "parameters"),
 }
 OF_CMORL = {
-    "extension": (0.0, "parameters"),
+    "extension": (0.2, "parameters"),
     "select": (1, "parameters"),
     "extension_iterations": (1, "evaluations"),
     "keep_share": (0.2, "parameters"),
