@@ -15,6 +15,7 @@ from tradeoff.errors import BadInput, as_bad_input
 from tradeoff.memory import check_memory
 from tradeoff.registry import METHODS, recommended, spec_of
 from tradeoff.results import kind_in
+from tradeoff.settings import FILE, Settings, differences, read_settings
 from tradeoff.suites import SUITES, Task
 
 
@@ -89,11 +90,26 @@ def _base(method: str, task: Task, plan: Plan) -> Any:
 
 def check_budgets(todo: Sequence[Job]) -> None:
     """Raise BadInput where a run that has not begun could not: before the first one is trained."""
-    fresh = (job.config for job in todo if not (job.folder / "config.json").is_file())
+    fresh = (job.config for job in todo if not (job.folder / FILE).is_file())
     for config in dict.fromkeys(replace(config, seed=0) for config in fresh):
         check_memory(config)
         with as_bad_input(f"{config.name} on {config.env}: "):
             config.start().check_budget()
+
+
+def check_settings(todo: Sequence[Job]) -> None:
+    """Raise BadInput where the folder of a job holds a run with other settings: its result would be another's."""
+    for job in todo:
+        if not (job.folder / FILE).is_file():
+            continue
+        asked, had = (x.record()["settings"] for x in (Settings(job.config, 1), read_settings(job.folder)))
+        found = differences(asked, had)
+        if found:
+            here, there = found[0]
+            raise BadInput(
+                f"{job.folder} holds a run with other settings: {here} is asked for, it has {there}; give the same "
+                "settings, or another --out"
+            )
 
 
 def workers(asked: int | None) -> int:
@@ -136,7 +152,7 @@ def run_one(job: Job) -> None:
     """Train, or go on with, a run, without a word."""
     from tradeoff import run
 
-    if (job.folder / "config.json").is_file():
+    if (job.folder / FILE).is_file():
         run.resume(job.folder, quiet=True)
     else:
         run.train(job.config, job.folder, quiet=True)

@@ -156,6 +156,7 @@ def benchmark(words: Sequence[str]) -> None:
         given.steps, given.evaluations, given.episodes, given.final_episodes, out,
     )  # fmt: skip
     todo = bench.jobs(plan)
+    bench.check_settings(todo)
     bench.check_budgets(todo)
     with Progress() as progress:
         bar = progress.add_task(given.suite, total=len(todo))

@@ -75,6 +75,14 @@ def test_what_is_finished_is_not_trained_again(finished: Path, capsys: pytest.Ca
     assert (finished / "standings.csv").is_file() and "2" in capsys.readouterr().out
 
 
+def test_a_finished_run_with_other_settings_is_not_taken_for_the_one_asked_for(
+    finished: Path, refuses: Refuses
+) -> None:
+    more = [("4000" if word == "2000" else word) for word in WORDS]
+    said = refuses(*more, "--out", str(finished))
+    assert "reload-deep-sea-treasure-v0-3 holds a run with other settings: steps 4000 is asked for, it has 2000" in said
+
+
 def test_runs_in_processes_of_their_own_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     words = ["benchmark", "safe-small", "--envs", "deep-sea-treasure-v0", "--methods", "crpo", "--seeds", "4"]
     assert main([*words, *WORDS[10:-1], "2", "--out", str(tmp_path)]) == 0
