@@ -66,10 +66,10 @@ def evaluate(words: Sequence[str]) -> None:
 
 def safety(words: Sequence[str]) -> None:
     """Say what fresh episodes prove about limits."""
-    from tradeoff import options, picture_options
+    from tradeoff import options
 
     words = options.gathered(options.gathered(words, "--limit"), "--ceiling")
-    given = options.parse(picture_options.Safety, words, "safety")
+    given = options.parse(options.Safety, words, "safety")
     check_run(given.run)
     check_episodes(given.episodes)
     from tradeoff import safety as report
@@ -91,9 +91,9 @@ def safety(words: Sequence[str]) -> None:
 
 def diagnose(words: Sequence[str]) -> None:
     """Say what the gradients of a run show."""
-    from tradeoff import options, picture_options
+    from tradeoff import options
 
-    given = options.parse(picture_options.Diagnose, words, "diagnose")
+    given = options.parse(options.Diagnose, words, "diagnose")
     check_run(given.run)
     check_episodes(given.episodes)
     from tradeoff import diagnosis
@@ -141,9 +141,9 @@ def plot(words: Sequence[str]) -> None:
 
 def benchmark(words: Sequence[str]) -> None:
     """Compare methods on a suite."""
-    from tradeoff import options, picture_options
+    from tradeoff import options
 
-    given = options.parse(picture_options.Benchmark, options.gathered(words, "--limit"), "benchmark")
+    given = options.parse(options.Benchmark, options.gathered(words, "--limit"), "benchmark")
     from rich.progress import Progress
 
     from tradeoff import benchmark as bench

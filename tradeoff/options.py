@@ -23,6 +23,7 @@ from tradeoff.errors import BadInput, as_bad_input
 C = TypeVar("C")
 T = TypeVar("T")
 Seed = Annotated[int, Range(0)]
+Formats = tuple[Literal["png", "pdf", "svg"], ...]  # of pictures; written here too, since drawing loads torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ class Safety:
     episodes: Count = 500  # per policy and way of choosing actions
     seed: Seed = 10_000  # of the first episode; the others follow it
     trust_code: bool = False  # import and run code that the folder names (module:name)
+    format: Formats = ("png",)  # of the picture; several give a file of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,7 @@ class Diagnose:
     seed: Seed = 1  # of the episodes and of the intervals
     trust_code: bool = False  # import and run code that the folder names (module:name)
     json: bool = False  # print one JSON object instead of a table
+    format: Formats = ("png",)  # of the picture; several give a file of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ class Plot:
 
     runs: Positional[tuple[Path, ...]]  # their folders
     out: Path | None = None  # folder for pictures of several runs; None: beside the first run, plots-ENV
-    format: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)  # of the pictures; several give a file of each
+    format: Formats = ("png",)  # of the pictures; several give a file of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,7 @@ class Benchmark:
     final_episodes: Count = 50  # per policy, on fresh seeds
     workers: int | None = None  # runs at a time; None: one per core
     out: Path | None = None  # folder of the runs, standings and pictures; None: runs/SUITE
+    format: Formats = ("png",)  # of the pictures; several give a file of each
 
 
 @dataclass(frozen=True, kw_only=True)
